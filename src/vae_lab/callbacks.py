@@ -1,0 +1,255 @@
+"""Callbacks: when a figure is drawn and where it goes, and which checkpoints are kept."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from pydantic import Field
+from torch import Tensor
+
+from vae_lab import figures
+from vae_lab.randomness import fixed_noise
+from vae_lab.vae import VAE
+
+Count = Annotated[int, Field(ge=1)]
+Every = Annotated[int, Field(ge=0)]
+
+
+class FigureCallback(Callback):
+    """Draws one figure after the test, and every N epochs if asked, with fixed images and fixed noise.
+
+    It goes to ``figures/NAME.png`` under the trainer's ``default_root_dir`` (``NAME_epoch_0010.png`` during
+    training) and to TensorBoard where that logs. Only rank zero draws; the random state and the
+    model's mode are left as they were.
+
+    Args:
+        every_n_epochs: 0 draws at the end only.
+    """
+
+    name: str
+
+    def __init__(self, every_n_epochs: Every = 0) -> None:
+        self.every_n_epochs = every_n_epochs
+
+    def draw(self, model: VAE, images: Tensor, labels: Tensor) -> Figure:
+        """The figure, from the model and the test images (n, 1, height, width) with their labels (n,)."""
+        raise NotImplementedError
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw during training."""
+        epoch = trainer.current_epoch + 1
+        if self.every_n_epochs and epoch % self.every_n_epochs == 0:
+            self._draw(trainer, pl_module, f"{self.name}_epoch_{epoch:04d}")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the finished model."""
+        self._draw(trainer, pl_module, self.name)
+
+    def _draw(self, trainer: Trainer, model: LightningModule, file_name: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        assert isinstance(model, VAE)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        training = model.training
+        model.eval()
+        with fixed_noise(0, model.device), torch.no_grad():
+            figure = self.draw(model, data.test_images, data.test_labels)
+        model.train(training)
+        picture = _render(figure, Path(trainer.default_root_dir) / "figures" / f"{file_name}.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                step = trainer.current_epoch
+                logger.experiment.add_image(f"figures/{self.name}", picture, step, dataformats="HWC")
+
+
+def _render(figure: Figure, file: Path) -> np.ndarray:
+    """Save a figure as PNG and give its pixels, (height, width, rgb)."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    canvas = FigureCanvasAgg(figure)
+    figure.savefig(file)
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+class Reconstructions(FigureCallback):
+    """Test images above their reconstructions, one of each label first.
+
+    Args:
+        n: how many.
+        every_n_epochs: 0 draws at the end only.
+    """
+
+    name = "reconstructions"
+
+    def __init__(self, n: Count = 20, every_n_epochs: Every = 0) -> None:
+        super().__init__(every_n_epochs)
+        self.n = n
+
+    def draw(self, model: VAE, images: Tensor, labels: Tensor) -> Figure:
+        """The first n test images, sorted by label."""
+        chosen = images[: self.n][labels[: self.n].argsort(stable=True)]
+        return figures.reconstructions(chosen, model.reconstruct(chosen))
+
+
+class PriorSamples(FigureCallback):
+    """Images decoded from draws of the prior.
+
+    Args:
+        rows: of the picture.
+        columns: of the picture.
+        every_n_epochs: 0 draws at the end only.
+    """
+
+    name = "samples"
+
+    def __init__(self, rows: Count = 10, columns: Count = 20, every_n_epochs: Every = 0) -> None:
+        super().__init__(every_n_epochs)
+        self.rows, self.columns = rows, columns
+
+    def draw(self, model: VAE, images: Tensor, labels: Tensor) -> Figure:  # noqa: ARG002
+        """A rows × columns picture of samples."""
+        return figures.samples(model.sample(self.rows * self.columns), self.columns)
+
+
+class LatentGrid(FigureCallback):
+    """An n × n grid of decoded codes over the plane of the latent space.
+
+    With two latent dimensions the plane is the space itself; with more it is spanned by the two leading
+    principal axes of the posterior means, through their centre, in standard deviations.
+
+    Args:
+        n: codes along each axis.
+        reach: the grid spans [−reach, reach]².
+        every_n_epochs: 0 draws at the end only.
+    """
+
+    name = "latent_grid"
+
+    def __init__(self, n: Count = 20, reach: Annotated[float, Field(gt=0)] = 2.0, every_n_epochs: Every = 0) -> None:
+        super().__init__(every_n_epochs)
+        self.n, self.reach = n, reach
+
+    def draw(self, model: VAE, images: Tensor, labels: Tensor) -> Figure:  # noqa: ARG002
+        """The decoded grid."""
+        centre, axes, names = latent_plane(model.encode(images))
+        line = torch.linspace(-self.reach, self.reach, self.n, device=axes.device, dtype=axes.dtype)
+        vertical, horizontal = torch.meshgrid(line.flip(0), line, indexing="ij")
+        codes = centre + torch.stack((horizontal, vertical), -1) @ axes
+        return figures.latent_grid(model.decode(codes), self.reach, names)
+
+
+class Interpolation(FigureCallback):
+    """Walks between the posterior means of pairs of test images with different labels.
+
+    Args:
+        pairs: how many.
+        steps: images of each walk, α = 0 and 1 included.
+        every_n_epochs: 0 draws at the end only.
+    """
+
+    name = "interpolation"
+
+    def __init__(self, pairs: Count = 5, steps: Count = 11, every_n_epochs: Every = 0) -> None:
+        super().__init__(every_n_epochs)
+        self.pairs, self.steps = pairs, steps
+
+    def draw(self, model: VAE, images: Tensor, labels: Tensor) -> Figure:
+        """From the first image of one label to the first of the next label."""
+        kinds = labels.unique()
+        first = torch.stack([(labels == kind).nonzero()[0, 0] for kind in kinds])
+        starts = torch.arange(self.pairs, device=first.device) * 2 % len(kinds)
+        ends = (starts + 1 + torch.arange(self.pairs, device=first.device) // len(kinds)) % len(kinds)
+        walks = model.interpolate(images[first[starts]], images[first[ends]], self.steps)
+        names = [f"{kinds[s]} → {kinds[e]}" for s, e in zip(starts.tolist(), ends.tolist(), strict=True)]
+        return figures.interpolation(walks, names)
+
+
+class LatentScatter(FigureCallback):
+    """Posterior means of the test set in the plane of the latent space, coloured by label."""
+
+    name = "latent_scatter"
+
+    def draw(self, model: VAE, images: Tensor, labels: Tensor) -> Figure:
+        """Every test image as a point."""
+        means = model.encode(images)
+        centre, axes, names = latent_plane(means)
+        # the axes are orthogonal, so that dividing by their squared lengths gives coordinates along them
+        points = (means - centre) @ axes.T / axes.square().sum(1)
+        return figures.latent_scatter(points, labels, names)
+
+
+class NelboByEpoch(FigureCallback):
+    """NELBO and its terms by epoch, training and validation."""
+
+    name = "nelbo"
+
+    def draw(self, model: VAE, images: Tensor, labels: Tensor) -> Figure:  # noqa: ARG002
+        """The model's history."""
+        return figures.nelbo_by_epoch(model.history)
+
+
+def latent_plane(means: Tensor) -> tuple[Tensor, Tensor, tuple[str, str]]:
+    """The plane in which codes are shown: the latent space itself in two dimensions, else its main plane.
+
+    Args:
+        means: posterior means, (n, latent).
+
+    Returns:
+        centre (latent,), axes (2, latent) and the names of the axes. A code is centre + coordinates @ axes.
+        Above two dimensions an axis is a principal axis, as long as the means' standard deviation along it;
+        in one, the second axis is zero.
+
+    >>> centre, axes, names = latent_plane(torch.randn(100, 2))
+    >>> axes.tolist(), names
+    ([[1.0, 0.0], [0.0, 1.0]], ('z₁', 'z₂'))
+    """
+    latent = means.shape[1]
+    if latent <= 2:
+        return means.new_zeros(latent), torch.eye(2, latent).to(means), ("z₁", "z₂")
+    centre = means.mean(0)
+    _, lengths, axes = torch.linalg.svd(means - centre, full_matrices=False)
+    axes = axes[:2] * (lengths[:2, None] / len(means) ** 0.5)
+    # an axis and its negative are one axis; the choice must not hang on the library's
+    axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+    unit = "principal axis / standard deviations"
+    return centre, axes, (f"first {unit}", f"second {unit}")
+
+
+class _Checkpoint(ModelCheckpoint):
+    """A file of the run folder's ``checkpoints/``, written at the end of an epoch."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the run folder."""
+        self.dirpath = f"{trainer.default_root_dir}/checkpoints"
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
+
+
+class BestCheckpoint(_Checkpoint):
+    """Keeps ``best.ckpt``, the epoch with the lowest ``nelbo``: validation's, or training's without one."""
+
+    def __init__(self) -> None:
+        super().__init__(filename="best", monitor="nelbo", save_on_train_epoch_end=True, enable_version_counter=False)
+
+
+class LastCheckpoint(_Checkpoint):
+    """Keeps ``last.ckpt``, the latest epoch, or the moment of an interruption."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            filename="last",
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+            save_on_exception=True,
+        )
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save where a person or the system stopped the run; an error may have spoilt the model."""
+        if isinstance(exception, KeyboardInterrupt | SIGTERMException):
+            super().on_exception(trainer, pl_module, exception)

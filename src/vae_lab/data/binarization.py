@@ -1,0 +1,43 @@
+"""From grey levels to the pixels that a model sees."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vae_lab.randomness import fixed_noise
+
+Binarization = Literal["dynamic", "static", "threshold", "none"]
+
+
+def draw(pixels: Tensor) -> Tensor:
+    """One Bernoulli draw of each pixel with probability grey level / 255, on the pixels' device.
+
+    Source: Salakhutdinov and Murray, On the quantitative analysis of deep belief networks (2008).
+
+    >>> draw(torch.tensor([0, 255], dtype=torch.uint8))
+    tensor([0., 1.])
+    """
+    return torch.bernoulli(scale(pixels))
+
+
+def scale(pixels: Tensor) -> Tensor:
+    """Grey levels 0 … 255 as floats in [0, 1]."""
+    return pixels.float().div_(255)
+
+
+def freeze(pixels: Tensor, binarization: Binarization, seed: int) -> Tensor:
+    """Pixels that no longer change, 0 … 255: one fixed draw, a threshold at ½, or the grey levels.
+
+    Args:
+        pixels: uint8 grey levels, of any shape.
+        binarization: dynamic and static are drawn once; threshold and none are not random.
+        seed: of the draw; the caller's random numbers are left alone.
+    """
+    if binarization == "none":
+        return pixels
+    if binarization == "threshold":
+        return (pixels > 127).byte() * 255
+    with fixed_noise(seed, pixels.device):
+        # in slices, so that 60,000 images do not need four bytes a pixel at once
+        return torch.cat([draw(part).byte() * 255 for part in pixels.split(10_000)])

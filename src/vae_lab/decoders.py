@@ -1,0 +1,80 @@
+"""Decoders: calling one with latent vectors gives p(x|z), a distribution over images."""
+
+import math
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vae_lab.likelihoods import Likelihood
+from vae_lab.networks import Activation, HiddenDims, ImageShape, Width, mlp
+
+
+class Decoder(nn.Module):
+    """What a VAE needs to know of a decoder beside calling it.
+
+    Args:
+        likelihood: turns the network's output into a distribution over images.
+        image_shape: (channels, height, width).
+    """
+
+    net: nn.Sequential
+
+    def __init__(self, likelihood: Likelihood, image_shape: ImageShape) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+        self.image_shape = tuple(image_shape)
+
+    def forward(self, z: Tensor) -> Distribution:
+        """p(x|z) of codes z (…, latent); its samples are (…, channels, height, width)."""
+        raise NotImplementedError
+
+    def start_at(self, mean_image: Tensor) -> None:
+        """Set the output bias so that an untrained decoder's mean is about the data's.
+
+        Args:
+            mean_image: average training image, (channels, height, width), in [0, 1].
+
+        Source: Burda et al., Importance Weighted Autoencoders (2016), section 5.
+        """
+        raise NotImplementedError
+
+
+class MLPDecoder(Decoder):
+    """p(x|z) = likelihood(f(z)), with f a multi-layer perceptron that mirrors the encoder's.
+
+    Args:
+        latent_dim: length of z.
+        hidden_dims: the *encoder's* hidden widths; the decoder walks them backwards.
+        likelihood: turns f's output, one value a pixel, into a distribution over images.
+        image_shape: (channels, height, width).
+        activation: the function between layers.
+        layer_norm: normalise each hidden layer before its activation.
+
+    >>> import torch
+    >>> from vae_lab.likelihoods import Bernoulli
+    >>> decoder = MLPDecoder(latent_dim=2, hidden_dims=[32, 16], likelihood=Bernoulli())
+    >>> decoder(torch.randn(7, 5, 2)).mean.shape
+    torch.Size([7, 5, 1, 28, 28])
+    """
+
+    def __init__(
+        self,
+        latent_dim: Width,
+        hidden_dims: HiddenDims,
+        likelihood: Likelihood,
+        image_shape: ImageShape = (1, 28, 28),
+        activation: Activation = "silu",
+        layer_norm: bool = False,
+    ) -> None:
+        super().__init__(likelihood, image_shape)
+        self.net = mlp([latent_dim, *reversed(hidden_dims), math.prod(image_shape)], activation, layer_norm)
+
+    def forward(self, z: Tensor) -> Distribution:
+        """The distribution of the images of codes z (…, latent); its samples are (…, channels, height, width)."""
+        return self.likelihood(self.net(z).unflatten(-1, self.image_shape))
+
+    def start_at(self, mean_image: Tensor) -> None:
+        """Set the last bias, one value a pixel."""
+        last = self.net[-1]
+        assert isinstance(last, nn.Linear)
+        last.bias.data.copy_(self.likelihood.link(mean_image).flatten())

@@ -1,0 +1,84 @@
+"""Likelihoods: from a decoder's output, one value a pixel, to the distribution p(x|z) over images."""
+
+import math
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.distributions import Bernoulli as TorchBernoulli
+from torch.distributions import Distribution, Independent, Normal
+
+
+class Likelihood(nn.Module):
+    """What a decoder needs to know: how its output becomes a distribution, and back from a mean."""
+
+    def forward(self, output: Tensor) -> Distribution:
+        """p(x|z) for network outputs (…, channels, height, width); the image is the event."""
+        raise NotImplementedError
+
+    def link(self, mean: Tensor) -> Tensor:
+        """The network output whose distribution has this mean."""
+        raise NotImplementedError
+
+
+def _image(pixels: Distribution) -> Distribution:
+    """Pixels that are independent given z: the last three dimensions become one event."""
+    return Independent(pixels, 3, validate_args=False)
+
+
+def _logit(mean: Tensor) -> Tensor:
+    """Logit of means held inside (0, 1): pixels that are always black would have −∞."""
+    return torch.logit(mean, eps=1e-3)
+
+
+class Bernoulli(Likelihood):
+    """p(x|z) = Π_i y_i^{x_i} (1 − y_i)^{1 − x_i}, y = sigmoid(output).
+
+    Its log-probability is computed from the logits and so is finite for every finite output. With grey
+    levels in place of 0 and 1 the same expression is a cross-entropy, not a likelihood.
+
+    >>> Bernoulli()(torch.zeros(2, 1, 28, 28)).log_prob(torch.ones(2, 1, 28, 28))
+    tensor([-543.4274, -543.4274])
+    """
+
+    def forward(self, output: Tensor) -> Distribution:
+        """p(x|z) from logits."""
+        return _image(TorchBernoulli(logits=output, validate_args=False))
+
+    def link(self, mean: Tensor) -> Tensor:
+        """Logit of the mean."""
+        return _logit(mean)
+
+
+class Gaussian(Likelihood):
+    """p(x|z) = Π_i N(x_i; m_i, s²) with one scale s for all pixels.
+
+    Args:
+        scale: standard deviation s, where learning starts if it is learned. s² = ½ makes the negative
+            log-likelihood the sum of squared errors plus a constant.
+        learned: let s be a parameter.
+        squash: m = sigmoid(output), inside [0, 1] as grey levels are; else m = output.
+
+    >>> Gaussian(scale=0.5, squash=True)(torch.zeros(2, 1, 28, 28)).mean.unique()
+    tensor([0.5000])
+    """
+
+    def __init__(
+        self,
+        scale: Annotated[float, Field(gt=0)] = math.sqrt(0.5),
+        learned: bool = False,
+        squash: bool = True,
+    ) -> None:
+        super().__init__()
+        self.squash = squash
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learned)
+
+    def forward(self, output: Tensor) -> Distribution:
+        """p(x|z) from means, before squashing."""
+        mean = output.sigmoid() if self.squash else output
+        return _image(Normal(mean, self.log_scale.exp(), validate_args=False))
+
+    def link(self, mean: Tensor) -> Tensor:
+        """The mean itself, or its logit where the mean is squashed."""
+        return _logit(mean) if self.squash else mean

@@ -1,0 +1,82 @@
+"""Loggers: where the figures of each epoch go."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.tensorboard.summary import hparams
+
+
+class CSV(Logger):
+    """``metrics.csv``: one row an epoch, the whole file replaced by each, so that it is never half written.
+
+    A run that goes on from a checkpoint takes the rows up to it over and writes the later ones anew.
+    Lightning's own CSVLogger deletes the file in that case, and writes validation and training apart.
+
+    Args:
+        save_dir: the run folder.
+    """
+
+    name = "csv"
+    version = ""
+
+    def __init__(self, save_dir: str) -> None:
+        super().__init__()
+        self.file = Path(save_dir) / "metrics.csv"
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: ``config.yaml`` has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Write the row of one epoch."""
+        rows: list[dict[str, Any]] = []
+        if self.file.exists():
+            with self.file.open(newline="") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < (step or 0)]
+        rows.append({"epoch": step, **metrics})
+        partial = self.file.with_suffix(".csv.part")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[-1]))
+            writer.writeheader()
+            writer.writerows(rows)
+        partial.replace(self.file)
+
+
+class TensorBoard(TensorBoardLogger):
+    """TensorBoard events in the run folder itself: scalars by epoch, figures, the config and HPARAMS.
+
+    Args:
+        save_dir: the run folder.
+    """
+
+    def __init__(self, save_dir: str) -> None:
+        super().__init__(save_dir, name="", version="", default_hp_metric=False)
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Flush; the empty hparams.yaml that the base class adds says nothing beside config.yaml."""
+        self.experiment.flush()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:  # noqa: ARG002
+        """Flush; the base class closes the file here, and the test after the fit would open a second."""
+        self.experiment.flush()
+
+    @rank_zero_only
+    def log_config(self, config: str) -> None:
+        """Show the resolved config as text."""
+        self.experiment.add_text("config", f"```yaml\n{config}```", 0)
+
+    @rank_zero_only
+    def log_results(self, settings: dict[str, Any], results: dict[str, float], epoch: int) -> None:
+        """Show the run in the HPARAMS tab: its settings, and the figures that it ended with."""
+        writer = self.experiment._get_file_writer()
+        for summary in hparams(settings, results):
+            writer.add_summary(summary)
+        for name, value in results.items():
+            self.experiment.add_scalar(name, value, epoch)
+        self.experiment.close()

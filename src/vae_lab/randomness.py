@@ -1,0 +1,28 @@
+"""Noise that is the same each time and leaves the training's own random numbers alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def fixed_noise(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from a fixed seed inside the block; afterwards the random state is what it was before.
+
+    Args:
+        seed: of every generator inside the block.
+        device: where the numbers are drawn; its state is kept beside the CPU's.
+
+    >>> before = torch.get_rng_state()
+    >>> with fixed_noise(0, torch.device("cpu")):
+    ...     first = torch.randn(3)
+    >>> with fixed_noise(0, torch.device("cpu")):
+    ...     second = torch.randn(3)
+    >>> torch.equal(first, second), torch.equal(before, torch.get_rng_state())
+    (True, True)
+    """
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

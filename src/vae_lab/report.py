@@ -1,0 +1,69 @@
+"""What a person reads of a run's figures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+# Groups whose choice and values tell one run from another.
+SETTINGS = ("data", "encoder", "decoder", "likelihood", "prior", "loss", "optimizer", "scheduler", "trainer")
+
+
+def is_likelihood(config: DictConfig) -> bool:
+    """Whether the figures are bounds of log p(x): grey levels under a Bernoulli give a cross-entropy instead."""
+    return not (config.data.binarization == "none" and config.likelihood._target_.endswith(".Bernoulli"))
+
+
+def hparams_of(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings for TensorBoard's HPARAMS tab: the choice of each part, and the plain values below it.
+
+    Args:
+        config: of the run.
+        choices: of the groups, as Hydra made them.
+    """
+    settings: dict[str, Any] = {key: config[key] for key in ("seed", "latent_dim")}
+    settings["hidden_dims"] = str(config.hidden_dims)
+    for group in SETTINGS:
+        settings[group] = str(choices[group])
+        values = OmegaConf.to_container(config[group], resolve=True) if config[group] else {}
+        assert isinstance(values, dict)
+        for name, value in ((str(k), v) for k, v in values.items()):
+            # what stands at the top already, or is a node of its own, is left out
+            if not name.startswith("_") and name not in settings and not isinstance(value, dict | list):
+                settings[f"{group}.{name}"] = str(value) if value is None else value
+    return settings
+
+
+def table(metrics: Mapping[str, Any], folder: Path) -> str:
+    """The figures of a run as a few aligned lines, and where the rest lies."""
+    shown = [
+        (
+            "test NELBO",
+            f"{metrics['test/nelbo']:10.2f}   nats per image, {metrics['test/n']:,.0f} images",
+        ),
+        ("  KL", f"{metrics['test/kl']:10.2f}"),
+        ("  reconstruction", f"{metrics['test/reconstruction']:10.2f}   {_pixels(metrics)}"),
+    ]
+    if "best/val/nelbo" in metrics:
+        shown.append(("validation NELBO", f"{metrics['best/val/nelbo']:10.2f}   best, epoch {metrics['best/epoch']}"))
+    if "train/seconds" in metrics:
+        speed = f"{metrics['train/images_per_second']:,.0f} images/s on {metrics['device']}"
+        shown.append(("training", f"{metrics['train/seconds']:10.1f} s {speed}"))
+    lines = [f"{name:<18}{value}" for name, value in shown]
+    where = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    return "\n".join(
+        [
+            "",
+            *lines,
+            "",
+            f"figures, checkpoints, metrics.json: {where}",
+            f"tensorboard --logdir {where.parent}",
+        ]
+    )
+
+
+def _pixels(metrics: Mapping[str, Any]) -> str:
+    if not metrics["is_likelihood"]:
+        return "cross-entropy on grey levels, not a likelihood"
+    return "grey levels" if metrics["binarization"] == "none" else f"{metrics['binarization']} binarization"

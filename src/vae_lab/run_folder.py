@@ -1,0 +1,122 @@
+"""A run folder: the files of one run, where they lie, and the model that they hold."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vae_lab.config import build_model, check, check_targets
+from vae_lab.errors import RunFolderError
+from vae_lab.vae import VAE
+
+
+class RunFolder:
+    """The files of one run; nothing in them names the folder, so it can be moved.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.config_file = self.path / "config.yaml"
+        self.metrics_file = self.path / "metrics.json"
+        self.figures = self.path / "figures"
+        self.checkpoints = self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best NELBO."""
+        return self.checkpoints / "best.ckpt"
+
+    def discard_if_empty(self) -> None:
+        """Take the folder away where nothing but an empty log was written yet."""
+        log = self.path / "run.log"
+        if [entry.name for entry in self.path.iterdir()] in ([], [log.name]):
+            log.unlink(missing_ok=True)
+            self.path.rmdir()
+
+    def write_config(self, config: DictConfig) -> None:
+        """Save the config with every interpolation resolved."""
+        _replace(self.config_file, OmegaConf.to_yaml(config, resolve=True))
+
+    def read_config(self) -> DictConfig:
+        """The config of the run, held to allowed targets and values.
+
+        Raises:
+            RunFolderError: if it is missing or unreadable.
+            ConfigError: if it names what no config of ours would.
+        """
+        try:
+            config = OmegaConf.load(self.config_file)
+        except FileNotFoundError as error:
+            raise RunFolderError(f"{self.path}: no config.yaml in it; give the folder of a finished run") from error
+        except (OSError, ValueError, OmegaConfBaseException) as error:
+            raise RunFolderError(f"{self.config_file}: cannot be read as a config ({error})") from error
+        if not isinstance(config, DictConfig):
+            raise RunFolderError(f"{self.config_file}: cannot be read as a config")
+        check_targets(OmegaConf.to_container(config))
+        check(config)
+        return config
+
+    def write_metrics(self, metrics: dict[str, Any]) -> None:
+        """Save the figures of the run as one flat object."""
+        _replace(self.metrics_file, json.dumps(metrics, indent=2) + "\n")
+
+    def read_metrics(self) -> dict[str, Any]:
+        """The figures of the run; empty where none were written yet."""
+        try:
+            metrics = json.loads(self.metrics_file.read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise RunFolderError(f"{self.metrics_file}: damaged ({error}); delete it and evaluate again") from error
+        assert isinstance(metrics, dict)
+        return metrics
+
+    def load_weights(self, model: VAE) -> None:
+        """Load the best checkpoint's weights and history into a model.
+
+        Raises:
+            RunFolderError: if there is no checkpoint, or it is damaged or of another model.
+        """
+        try:
+            checkpoint = torch.load(self.best, map_location="cpu", weights_only=True)
+            model.load_state_dict(checkpoint["state_dict"])
+            model.on_load_checkpoint(checkpoint)
+        except FileNotFoundError as error:
+            raise RunFolderError(
+                f"{self.best}: there is no checkpoint; the run did not finish its first epoch"
+            ) from error
+        except Exception as error:
+            # a damaged file breaks in the unpickler, the archive or the tensors, each with its own exception
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise RunFolderError(f"{self.best}: damaged, or of another model ({reason})") from error
+
+
+def load(run_dir: Path | str) -> VAE:
+    """The trained model of a run, on the CPU, in evaluation mode.
+
+    Args:
+        run_dir: folder of a finished run. Its files are data: nothing in them is executed.
+
+    Raises:
+        RunFolderError: if a file is missing or damaged.
+        ConfigError: if the config names classes that are not vae_lab's.
+    """
+    folder = RunFolder(run_dir)
+    if not folder.path.is_dir():
+        raise RunFolderError(f"{run_dir}: there is no such folder; give the folder of a finished run")
+    model = build_model(folder.read_config())
+    folder.load_weights(model)
+    return model.eval()
+
+
+def _replace(target: Path, text: str) -> None:
+    """Write beside the target and rename, so that no reader meets half a file."""
+    partial = target.with_name(target.name + ".part")
+    partial.write_text(text)
+    partial.replace(target)
