@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -219,6 +220,26 @@ def latent_plane(means: Tensor) -> tuple[Tensor, Tensor, tuple[str, str]]:
     axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
     unit = "principal axis / standard deviations"
     return centre, axes, (f"first {unit}", f"second {unit}")
+
+
+class ProgressBar(TQDMProgressBar):
+    """One bar: the epoch of how many, the batches of it, and the running NELBO."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=20)
+
+    def init_validation_tqdm(self) -> Tqdm:
+        """No second bar: validation takes a moment."""
+        return Tqdm(disable=True)
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Say which epoch it is of how many."""
+        super().on_train_epoch_start(trainer)
+        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+
+    def get_metrics(self, *args: Any) -> dict[str, Any]:
+        """The NELBO, without the logger's version."""
+        return {name: value for name, value in super().get_metrics(*args).items() if name != "v_num"}
 
 
 class _Checkpoint(ModelCheckpoint):

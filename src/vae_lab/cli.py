@@ -7,16 +7,20 @@ import difflib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vae_lab.errors import RunFolderError, UserError
+from vae_lab.errors import ConfigError, RunFolderError, UserError
 
 _HERE = Path(__file__).resolve().parent
 # a wheel carries conf/ inside the package, a checkout beside src/
@@ -27,62 +31,77 @@ def output_dir(task: str, run_dir: str | None, fresh: str) -> str:
     """The folder that this command writes to: a fresh one, or the run that it looks at again."""
     if task == "train":
         return fresh
+    if task != "evaluate":
+        raise ConfigError("task", task, "must be train or evaluate")
     if not run_dir:
-        raise RunFolderError(f"task={task} needs a finished run: add run_dir=FOLDER")
+        raise RunFolderError(f"task={task}: needs a finished run; add run_dir=FOLDER")
     if not Path(run_dir).is_dir():
         raise RunFolderError(f"run_dir={run_dir}: there is no such folder; give the folder of a finished run")
     return run_dir
 
 
-def complaint(error: Exception, overrides: list[str]) -> str:
+def complaint(error: BaseException, overrides: Sequence[str]) -> str:
     """One line for what Hydra or OmegaConf says in several."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return str(cause)
-        cause = cause.__cause__ or cause.__context__
+    ours = _user_error(error)
+    if isinstance(ours, ConfigError):
+        default = _defaults().get(ours.key)
+        return f"{ours}" + (f"; for example {ours.key}={default}" if default is not None else "")
+    if ours is not None:
+        return str(ours)
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        return (
-            f"{group}={choice}: there is no such choice{_nearest(choice, error.options)}; "
-            f"allowed: {', '.join(error.options)}"
-        )
+        allowed = ", ".join(error.options)
+        return f"{group}={choice}: there is no such choice{_nearest(choice, error.options)}; allowed: {allowed}"
     text = " ".join(str(error).split())
     found = re.search(r"Could not (?:override|find) '([^']+)'", text)
     if found:
         key = found.group(1)
         given = next((o for o in overrides if o.lstrip("+~").startswith(f"{key}=")), key)
-        return f"{given}: there is no key {key}{_nearest(key, _known_keys())}; --cfg job lists all of them"
+        return f"{given}: there is no key {key}{_nearest(key, list(_defaults()))}; --cfg job lists all of them"
     return text
 
 
+def _user_error(error: BaseException | None) -> UserError | None:
+    """The mistake of the user that an exception was raised from, if any."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def _nearest(name: str, allowed: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.4)
+    below = [key for key in allowed if key.endswith(f".{name}")]
+    close = below or difflib.get_close_matches(name, allowed, n=1, cutoff=0.4)
     return f", did you mean {close[0]}?" if close else ""
 
 
-def _known_keys() -> list[str]:
+def _defaults() -> dict[str, Any]:
+    """Every key of the default configuration, with dots, and its value; None for what holds further keys."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = hydra.compose("config", return_hydra_config=False)
-    keys: list[str] = []
+        config = hydra.compose("config")
+    plain = OmegaConf.to_container(config, resolve=True)
+    found: dict[str, Any] = {}
 
-    def walk(node: DictConfig, prefix: str) -> None:
-        for key in map(str, node):
-            keys.append(f"{prefix}{key}")
-            child = node._get_node(key)
-            if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
-                walk(child, f"{prefix}{key}.")
+    def walk(node: Any, prefix: str) -> None:
+        for key, value in node.items():
+            found[f"{prefix}{key}"] = None if isinstance(value, dict) else value
+            if isinstance(value, dict):
+                walk(value, f"{prefix}{key}.")
 
-    walk(config, "")
-    return keys
+    walk(plain, "")
+    return {key: str(v).replace(" ", "") if isinstance(v, list) else v for key, v in found.items()}
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _task(config: DictConfig) -> float | None:
     from vae_lab.run import run  # late: it imports torch and lightning
 
-    return run(config)
+    try:
+        return run(config)
+    except UserError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise  # the other runs of the sweep go on
+        return _fail(complaint(error, sys.argv[1:]))
 
 
 def main() -> None:
@@ -97,8 +116,18 @@ def main() -> None:
         if error.filename is None:
             raise
         _fail(f"{error.filename}: {error.strerror}; name another folder with hydra.run.dir=FOLDER")
+    except ValueError as error:
+        if not _raised_by_hydra(error):
+            raise
+        _fail(complaint(error, sys.argv[1:]))
 
 
-def _fail(message: str) -> None:
+def _raised_by_hydra(error: ValueError) -> bool:
+    """Whether Hydra itself stumbled over the command line, as it does over a group that is named twice."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals["__name__"]).startswith("hydra.")
+
+
+def _fail(message: str) -> NoReturn:
     print(f"vae_lab: {message}", file=sys.stderr)
     sys.exit(2)

@@ -75,7 +75,7 @@ def check_targets(config: Any, key: str = "") -> None:
     elif isinstance(config, dict):
         target = config.get("_target_")
         if target is not None and not _is_allowed(target):
-            raise ConfigError(f"{key}._target_={target}: only vae_lab's own parts are allowed here")
+            raise ConfigError(f"{key}._target_", target, "only vae_lab's own parts are allowed here")
         for name, child in config.items():
             check_targets(child, f"{key}.{name}".lstrip("."))
 
@@ -104,7 +104,11 @@ def build(node: DictConfig, key: str, **arguments: Any) -> Any:
         if isinstance(cause, UserError):
             raise cause from error
         if isinstance(cause, MisconfigurationException | ValueError | TypeError):
-            raise ConfigError(f"{key}: {' '.join(str(cause).split())}{_remedy(str(cause))}") from error
+            reason = " ".join(str(cause).split())
+            if "backend" in reason:
+                reason += " Use trainer.accelerator=cpu, or auto"
+                raise ConfigError("trainer.accelerator", node.accelerator, reason) from error
+            raise ConfigError(key, str(node.get("_target_")).rpartition(".")[2], reason) from error
         raise
 
 
@@ -122,7 +126,7 @@ def build_model(config: DictConfig) -> VAE:
     try:
         return VAE(**parts)
     except NoClosedFormError as error:
-        raise ConfigError(f"loss={type(parts['loss']).__name__.lower()}: {error}; use loss=sgvb") from error
+        raise ConfigError("loss", type(parts["loss"]).__name__.lower(), f"{error}; use loss=sgvb") from error
 
 
 def build_data(config: DictConfig) -> MNISTDataModule:
@@ -130,10 +134,6 @@ def build_data(config: DictConfig) -> MNISTDataModule:
     data = build(config.data, "data")
     assert isinstance(data, MNISTDataModule)
     return data
-
-
-def _remedy(text: str) -> str:
-    return "; use trainer.accelerator=cpu, or auto" if "backend" in text or "accelerator" in text.lower() else ""
 
 
 def _check_node(key: str, node: Any) -> None:
@@ -158,7 +158,7 @@ def _check_arguments(key: str, target: str, arguments: dict[str, Any]) -> None:
         if name not in parameters:
             close = difflib.get_close_matches(name, parameters, n=1)
             meant = f", did you mean {key}.{close[0]}?" if close else ""
-            raise ConfigError(f"{key}.{name}={value}: {target} takes no such argument{meant}")
+            raise ConfigError(f"{key}.{name}", value, f"{target} takes no such argument{meant}")
         has_target = isinstance(value, dict) and "_target_" in value
         if name in hints and f"{key}.{name}" not in LIMITS and not has_target:
             _check_value(f"{key}.{name}", value, hints[name])
@@ -174,9 +174,5 @@ def _check_value(key: str, value: Any, allowed: Any) -> None:
         # as JSON, where a list may become a tuple but "1" never becomes 1
         adapter.validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
-        reasons = dict.fromkeys(item["msg"].removeprefix("Input should be ") for item in error.errors())
-        raise ConfigError(f"{key}={_shown(plain)}: must be {', or '.join(reasons)}") from error
-
-
-def _shown(value: Any) -> str:
-    return str(value).replace(" ", "") if isinstance(value, list) else str(value)
+        reasons = dict.fromkeys(item["msg"].replace("Input should be", "must be") for item in error.errors())
+        raise ConfigError(key, plain, " or ".join(reasons)) from error

@@ -6,7 +6,18 @@ class UserError(Exception):
 
 
 class ConfigError(UserError):
-    """A value of the configuration is not allowed."""
+    """A value of the configuration is not allowed.
+
+    Args:
+        key: of the value, with dots.
+        value: as it was given.
+        reason: what is allowed instead.
+    """
+
+    def __init__(self, key: str, value: object, reason: str) -> None:
+        shown = str(value).replace(" ", "") if isinstance(value, list) else str(value)
+        super().__init__(f"{key}={shown}: {reason}")
+        self.key = key
 
 
 class DataError(UserError):

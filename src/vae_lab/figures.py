@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 DPI = 120
+TERMS = {"nelbo": "NELBO", "reconstruction": "reconstruction", "kl": "KL"}
 
 
 def tile(images: Tensor, gap: int = 2) -> Tensor:
@@ -34,14 +35,14 @@ def image_rows(images: Tensor, title: str, row_names: Sequence[str] = ()) -> Fig
         row_names: one a row, or none.
     """
     rows, columns = images.shape[:2]
-    figure, axes = _figure(max(4.5, 0.62 * columns + (1.3 if row_names else 0)), 0.62 * rows + 0.55)
+    figure, axes = _figure(max(6.0, 0.62 * columns + (1.3 if row_names else 0)), 0.62 * rows + 0.55)
     _draw_ink(axes, tile(images))
     pitch = images.shape[-2] + 2
     axes.set_yticks([pitch * (i + 0.5) - 1 for i in range(len(row_names))], row_names)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title(title, fontsize=10)
+    figure.suptitle(title, fontsize=10)
     return figure
 
 
@@ -86,23 +87,23 @@ def latent_grid(images: Tensor, reach: float, axis_names: tuple[str, str]) -> Fi
         axis_names: of the horizontal and the vertical coordinate.
     """
     n = len(images)
-    figure, axes = _figure(0.42 * n + 1.1, 0.42 * n + 1.1)
+    figure, axes = _figure(max(4.5, 0.42 * n + 1.1), max(4.5, 0.42 * n + 1.1))
     edge = reach * n / max(1, n - 1)  # the outermost codes lie in the middle of the outermost images
     _draw_ink(axes, tile(images, gap=1), (-edge, edge, -edge, edge))
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
-    axes.set_title(f"decoded codes over [−{reach:g}, {reach:g}]² (means)", fontsize=10)
+    figure.suptitle(f"decoded codes over [−{reach:g}, {reach:g}]² (means)", fontsize=10)
     return figure
 
 
 def latent_scatter(points: Tensor, labels: Tensor, axis_names: tuple[str, str]) -> Figure:
     """Posterior means in the plane, (n, 2), coloured by label (n,), with a legend."""
     figure, axes = _figure(6.2, 5.2)
-    points, labels = points.cpu(), labels.cpu()
+    points, labels = points.float().cpu(), labels.cpu()
     for label in labels.unique().tolist():
-        chosen = points[labels == label]
+        chosen = points[labels == label].numpy()
         axes.scatter(chosen[:, 0], chosen[:, 1], s=4, alpha=0.6, linewidths=0, color=f"C{label % 10}", label=str(label))
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
-    axes.set_title(f"posterior means of {len(points):,} test images", fontsize=10)
+    figure.suptitle(f"posterior means of {len(points):,} test images", fontsize=10)
     legend = axes.legend(title="label", markerscale=4, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     for handle in legend.legend_handles:
         if handle is not None:
@@ -118,22 +119,23 @@ def nelbo_by_epoch(history: Sequence[dict[str, float]]) -> Figure:
     """
     figure = Figure(figsize=(10.5, 3.3), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 3)
-    for axes, term in zip(panels, ("nelbo", "reconstruction", "kl"), strict=True):
-        for prefix, name in (("train", "training"), ("val", "validation")):
+    for axes, term, name in zip(panels, TERMS, TERMS.values(), strict=True):
+        for prefix, split in (("train", "training"), ("val", "validation")):
             rows = [(row["epoch"] + 1, row[f"{prefix}/{term}"]) for row in history if f"{prefix}/{term}" in row]
             if rows:
                 epochs, values = zip(*rows, strict=True)
                 marker = "o" if len(rows) < 12 else None
-                axes.plot(epochs, values, label=name, linewidth=1.5, marker=marker, markersize=3)
-        axes.set(xlabel="epoch", ylabel=f"{'NELBO' if term == 'nelbo' else term} / nats per image")
+                axes.plot(epochs, values, label=split, linewidth=1.5, marker=marker, markersize=3)
+        axes.set(xlabel="epoch", ylabel=f"{name} / nats per image")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
-    panels[0].legend(frameon=False)
+    if history:
+        panels[0].legend(frameon=False)
     return figure
 
 
 def _draw_ink(axes: Axes, picture: Tensor, extent: tuple[float, float, float, float] | None = None) -> None:
-    axes.imshow(picture, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", extent=extent)
+    axes.imshow(picture.numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", extent=extent)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

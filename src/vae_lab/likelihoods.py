@@ -38,8 +38,8 @@ class Bernoulli(Likelihood):
     Its log-probability is computed from the logits and so is finite for every finite output. With grey
     levels in place of 0 and 1 the same expression is a cross-entropy, not a likelihood.
 
-    >>> Bernoulli()(torch.zeros(2, 1, 28, 28)).log_prob(torch.ones(2, 1, 28, 28))
-    tensor([-543.4274, -543.4274])
+    >>> Bernoulli()(torch.zeros(2, 1, 28, 28)).log_prob(torch.ones(2, 1, 28, 28)) / (28 * 28)
+    tensor([-0.6931, -0.6931])
     """
 
     def forward(self, output: Tensor) -> Distribution:

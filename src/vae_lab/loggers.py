@@ -40,7 +40,7 @@ class CSV(Logger):
         rows.append({"epoch": step, **metrics})
         partial = self.file.with_suffix(".csv.part")
         with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[-1]))
+            writer = csv.DictWriter(file, fieldnames=list(rows[-1]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         partial.replace(self.file)

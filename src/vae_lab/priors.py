@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
 from vae_lab.networks import Width
 
@@ -29,3 +29,33 @@ class StandardNormal(nn.Module):
     def forward(self) -> Distribution:
         """The prior; its samples are (…, latent)."""
         return Independent(Normal(self.mean, self.scale, validate_args=False), 1, validate_args=False)
+
+
+class Mixture(nn.Module):
+    """p(z) = Σ_k π_k N(z; m_k, diag s_k²), with learned weights π, means m and scales s.
+
+    The components start at draws of N(0, I), apart from each other, with equal weights and unit scales.
+
+    Source: Tomczak and Welling, VAE with a VampPrior (2018), section 3 ("MoG").
+
+    Args:
+        latent_dim: length of z.
+        components: K.
+
+    >>> Mixture(latent_dim=2, components=3)().sample((5,)).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(self, latent_dim: Width, components: Width = 10) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.means = nn.Parameter(torch.randn(components, latent_dim))
+        self.log_scales = nn.Parameter(torch.zeros(components, latent_dim))
+
+    def forward(self) -> Distribution:
+        """The prior; its samples are (…, latent)."""
+        return MixtureSameFamily(
+            Categorical(logits=self.logits, validate_args=False),
+            Independent(Normal(self.means, self.log_scales.exp(), validate_args=False), 1, validate_args=False),
+            validate_args=False,
+        )

@@ -11,9 +11,10 @@ import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning import Trainer
-from lightning.pytorch.callbacks import Timer, TQDMProgressBar
+from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig
 
+from vae_lab.callbacks import ProgressBar
 from vae_lab.config import build, build_data, build_model, check
 from vae_lab.data import MNISTDataModule
 from vae_lab.errors import ConfigError, NonFiniteError, UserError
@@ -35,8 +36,6 @@ def run(config: DictConfig) -> float:
     _quiet_lightning()
     tasks = {"train": train, "evaluate": evaluate}
     try:
-        if config.task not in tasks:
-            raise ConfigError(f"task={config.task}: must be one of {', '.join(tasks)}")
         return tasks[config.task](config, folder)
     except UserError:
         folder.discard_if_empty()
@@ -48,15 +47,16 @@ def _quiet_lightning() -> None:
     # its own handler prints beside Hydra's, and the run announces itself
     logging.getLogger("lightning").handlers.clear()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    # about its own use of torch, and about logging by step: figures are logged by epoch
+    # about its own use of torch, a validation that is not wanted, and logging by step: ours is by epoch
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
 
 
 def train(config: DictConfig, folder: RunFolder) -> float:
     """Train a new run, test its best checkpoint, draw, report; gives the NELBO that runs are chosen by."""
     if folder.config_file.exists():
-        raise ConfigError(f"hydra.run.dir={folder.path}: holds a run already; name another folder")
+        raise ConfigError("hydra.run.dir", folder.path, "holds a run already; name another folder")
     check(config)
     lightning.seed_everything(config.seed, verbose=False)
     data, model = build_data(config), build_model(config)
@@ -110,7 +110,7 @@ def _trainer(config: DictConfig, folder: RunFolder, extra: list[Any], loggers: b
     callbacks = [build(node, f"callbacks.{key}") for key, node in config.callbacks.items() if node]
     on_terminal = sys.stdout.isatty()
     if on_terminal:
-        extra = [*extra, TQDMProgressBar(refresh_rate=20)]
+        extra = [*extra, ProgressBar()]
     trainer = build(
         config.trainer,
         "trainer",

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from vae_lab.config import build_model, check, check_targets
 from vae_lab.errors import RunFolderError
@@ -54,8 +55,9 @@ class RunFolder:
             config = OmegaConf.load(self.config_file)
         except FileNotFoundError as error:
             raise RunFolderError(f"{self.path}: no config.yaml in it; give the folder of a finished run") from error
-        except (OSError, ValueError, OmegaConfBaseException) as error:
-            raise RunFolderError(f"{self.config_file}: cannot be read as a config ({error})") from error
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+            reason = " ".join(str(error).split())
+            raise RunFolderError(f"{self.config_file}: cannot be read as a config ({reason})") from error
         if not isinstance(config, DictConfig):
             raise RunFolderError(f"{self.config_file}: cannot be read as a config")
         check_targets(OmegaConf.to_container(config))

@@ -125,7 +125,7 @@ class VAE(LightningModule):
             (…, latent). The distribution itself is ``model.encoder(x)``.
         """
         images = self._own(x).reshape(-1, *self.image_shape)
-        return self.encoder(images).mean.unflatten(0, x.shape[:-3])
+        return self.encoder(images).mean.reshape(*x.shape[:-3], -1)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:

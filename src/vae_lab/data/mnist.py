@@ -37,7 +37,7 @@ class MNISTDataModule(LightningDataModule):
         eval_batch_size: images a validation or test step.
         binarization: dynamic draws each pixel anew each time, static once and for all, threshold cuts at ½,
             none keeps the grey levels.
-        validation: how many training images are held out; 0 for none.
+        validation: how many training images are held out, or none.
         validation_choice: the last ones, or random ones.
         split_seed: of the random choice.
         binarization_seed: of the draws that are made once.
@@ -55,7 +55,7 @@ class MNISTDataModule(LightningDataModule):
         batch_size: BatchSize = 100,
         eval_batch_size: BatchSize = 1000,
         binarization: Binarization = "dynamic",
-        validation: Count = 5000,
+        validation: Count | Literal["none"] = 5000,
         validation_choice: Literal["last", "random"] = "last",
         split_seed: Count = 14,
         binarization_seed: Count = 0,
@@ -66,15 +66,15 @@ class MNISTDataModule(LightningDataModule):
         self.root = root
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.binarization: Binarization = binarization
-        self.validation, self.validation_choice = validation, validation_choice
+        self.validation = 0 if validation == "none" else validation
+        self.validation_choice = validation_choice
         self.split_seed, self.binarization_seed, self.seed = split_seed, binarization_seed, seed
-        if validation >= files.TRAIN_IMAGES:
-            raise ConfigError(f"data.validation={validation}: at most {files.TRAIN_IMAGES - 1} can be held out")
-        training = files.TRAIN_IMAGES - validation
+        if self.validation >= files.TRAIN_IMAGES:
+            raise ConfigError("data.validation", validation, f"must be at most {files.TRAIN_IMAGES - 1}")
+        training = files.TRAIN_IMAGES - self.validation
         if batch_size > training:
-            raise ConfigError(
-                f"data.batch_size={batch_size}: there are only {training} training images; use one up to that"
-            )
+            reason = f"must be at most {training}, the number of training images"
+            raise ConfigError("data.batch_size", batch_size, reason)
 
     def prepare_data(self) -> None:
         """Fetch the files that are missing or damaged, once a machine."""

@@ -1,0 +1,120 @@
+"""Help, completion, and one line for each mistake."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def program(*arguments: str, folder: Path, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    command = [sys.executable, *options, "-m", "vae_lab", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["-sc", "query=bash"]])
+def test_quick_answers_import_nothing_heavy(tmp_path, arguments, monkeypatch):
+    monkeypatch.setenv("COMP_LINE", "vae_lab prior=")
+    monkeypatch.setenv("COMP_POINT", "14")
+    done = program(*arguments, folder=tmp_path, options=("-X", "importtime"))
+    assert done.returncode == 0, done.stderr
+    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "hydra" in imported
+    assert not imported & {"torch", "lightning", "torchvision", "matplotlib", "tensorboard", "numpy"}
+
+
+def test_help_names_every_part_and_its_choices(tmp_path):
+    text = program("--help", folder=tmp_path).stdout
+    for group in sorted(path for path in (REPOSITORY / "conf").iterdir() if path.is_dir() and path.name != "hydra"):
+        choices = ", ".join(sorted(file.stem for file in group.glob("*.yaml")))
+        assert not choices or f"{group.name}: {choices}" in text
+    commands = [line for line in text.splitlines() if line.strip().startswith("python -m vae_lab")]
+    assert len(commands) == 6
+    assert "hydra.cc" not in text
+
+
+def test_completion_offers_the_choices(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMP_LINE", "vae_lab loss=")
+    monkeypatch.setenv("COMP_POINT", "13")
+    done = program("-sc", "query=bash", folder=tmp_path)
+    assert {"loss=kl", "loss=sgvb"} <= set(done.stdout.split())
+
+
+MISTAKES = {
+    "unknown choice": (["prior=standart_normal"], "prior=standart_normal", "did you mean standard_normal?"),
+    "misspelt key": (["optimizer.lrr=1"], "optimizer.lrr=1", "did you mean optimizer.lr?"),
+    "key without its group": (["lr=1"], "lr=1", "did you mean optimizer.lr?"),
+    "text for a number": (["optimizer.lr=fast"], "optimizer.lr=fast", "valid number; for example optimizer.lr=0.003"),
+    "no hidden layers": (["hidden_dims=[]"], "hidden_dims=[]", "at least 1 item"),
+    "a layer of nothing": (["hidden_dims=[300,0]"], "hidden_dims=[300,0]", "greater than or equal to 1"),
+    "a layer of less": (["hidden_dims=[-3]"], "hidden_dims=[-3]", "greater than or equal to 1"),
+    "no latent space": (["latent_dim=0"], "latent_dim=0", "greater than or equal to 1"),
+    "no batch": (["data.batch_size=0"], "data.batch_size=0", "greater than or equal to 1"),
+    "batch above the set": (["data.batch_size=70000"], "data.batch_size=70000", "at most 55000"),
+    "negative lr": (["optimizer.lr=-0.1"], "optimizer.lr=-0.1", "greater than 0"),
+    "negative coeff": (["loss.coeff=-1"], "loss.coeff=-1", "greater than or equal to 0"),
+    "unwritable folder": (["hydra.run.dir=/proc/nowhere"], "/proc/nowhere", "hydra.run.dir=FOLDER"),
+    "no such run": (["task=evaluate", "run_dir=nowhere"], "run_dir=nowhere", "no such folder"),
+    "no run named": (["task=evaluate"], "task=evaluate", "run_dir=FOLDER"),
+    "a folder that is no run": (["task=evaluate", "run_dir=."], "config.yaml", "folder of a finished run"),
+    "unknown task": (["task=trian"], "task=trian", "train or evaluate"),
+    "no GPU": (["trainer.devices=1", "trainer.accelerator=gpu"], "trainer.accelerator=gpu", "trainer.accelerator=cpu"),
+    "no closed form": (["loss=kl", "prior=mixture"], "loss=kl", "loss=sgvb"),
+    "an argument that is not there": (["+prior.size=3"], "prior.size=3", "takes no such argument"),
+    "half an override": (["optimizer.lr"], "optimizer.lr", "missing EQUAL"),
+    "a group named twice": (["debug=fast", "debug=null"], "override", "group"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, name):
+    overrides, names, remedy = MISTAKES[name]
+    if name == "no GPU":
+        torch = pytest.importorskip("torch")
+        if torch.cuda.is_available():
+            pytest.skip("there is a GPU")
+    done = program(*overrides, folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("vae_lab: ")
+    assert names in line
+    assert remedy in line
+    assert not list(tmp_path.rglob("*.*")), "something was left behind"
+
+
+def test_a_loss_that_is_not_finite_ends_with_the_step_and_the_remedy(tmp_path):
+    done = program("optimizer.lr=1e30", "trainer.accelerator=cpu", "hydra.run.dir=run", folder=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "epoch 0, step 1: reconstruction and kl" in line
+    assert "optimizer.lr" in line
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_a_run_is_never_written_over(tmp_path):
+    (tmp_path / "config.yaml").write_text("precious: 1\n")
+    done = program("hydra.run.dir=.", "debug=fast", folder=tmp_path)
+    assert done.returncode == 2
+    assert "holds a run already" in done.stderr
+    assert (tmp_path / "config.yaml").read_text() == "precious: 1\n"
+
+
+def test_the_wheel_carries_conf_and_runs_from_an_empty_folder(tmp_path):
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    subprocess.run([*build, str(REPOSITORY)], check=True, timeout=120)
+    site = tmp_path / "site"
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(site)
+    assert (site / "vae_lab" / "conf" / "config.yaml").is_file()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    script = f"import sys; sys.path.insert(0, {str(site)!r}); import vae_lab.cli as c; print(c.CONF); c.main()"
+    command = [sys.executable, "-c", script, "--cfg", "job"]
+    done = subprocess.run(command, cwd=empty, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(site / "vae_lab" / "conf"))
+    assert "latent_dim: 10" in done.stdout

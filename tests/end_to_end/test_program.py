@@ -1,0 +1,201 @@
+"""The real program, started as people start it, on the real MNIST for a few steps."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import vae_lab
+
+SHORT = ("debug=fast", "trainer.accelerator=cpu", "hidden_dims=[32]")
+
+
+def start(*arguments: str, folder: Path, root: str, module: bool = True) -> subprocess.Popen:
+    program = [sys.executable, "-m", "vae_lab"] if module else [str(Path(sys.executable).with_name("vae_lab"))]
+    environment = os.environ | {"VAE_LAB_DATA": root, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*program, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def program(tmp_path, mnist_root):
+    def run(*arguments: str, **options) -> subprocess.CompletedProcess:
+        process = start(*arguments, folder=tmp_path, root=mnist_root, **options)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, mnist_root):
+    """One short run, and what the program printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    process = start(*SHORT, "hydra.run.dir=run", "loss=kl", "trainer.devices=1", folder=folder, root=mnist_root)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return folder / "run", out, err
+
+
+def test_a_run_leaves_everything_in_its_folder(finished):
+    run, _, _ = finished
+    names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    events = {name for name in names if name.startswith("events.out")}
+    assert len(events) == 1
+    figures = ("reconstructions", "samples", "latent_grid", "interpolation", "latent_scatter", "nelbo")
+    assert names - events == {
+        "config.yaml",
+        "metrics.json",
+        "metrics.csv",
+        "run.log",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        *(f"figures/{name}.png" for name in figures),
+    }
+
+
+def test_metrics_json_says_what_was_measured(finished):
+    metrics = json.loads((finished[0] / "metrics.json").read_text())
+    assert metrics["test/nelbo"] == pytest.approx(metrics["test/kl"] + metrics["test/reconstruction"], abs=1e-3)
+    assert metrics["test/n"] == 2000
+    assert metrics["binarization"] == "dynamic"
+    assert metrics["seed"] == 0
+    assert metrics["epochs"] == 2
+    assert metrics["train/seconds"] > 0
+    assert metrics["train/images_per_second"] > 0
+    assert "cpu" in metrics["device"]
+    assert torch.__version__ in metrics["versions"]
+
+
+def test_metrics_csv_has_a_row_for_each_epoch(finished):
+    with (finished[0] / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    for split in ("train", "val"):
+        for row in rows:
+            terms = float(row[f"{split}/kl"]) + float(row[f"{split}/reconstruction"])
+            assert float(row[f"{split}/nelbo"]) == pytest.approx(terms, abs=1e-3)
+
+
+def test_the_output_is_a_short_table_and_no_noise(finished):
+    run, out, err = finished
+    assert err == ""
+    lines = out.splitlines()
+    assert len(lines) < 16
+    assert any(line.startswith("test NELBO") for line in lines)
+    assert lines[-2].endswith(run.name)
+    assert "━" not in out
+    assert "it/s" not in out
+
+
+def test_the_config_is_resolved_and_names_no_folder(finished):
+    text = (finished[0] / "config.yaml").read_text()
+    assert "${" not in text
+    assert str(finished[0].parent) not in text
+
+
+def test_the_model_comes_back_in_python(finished):
+    model = vae_lab.load(finished[0])
+    assert model.sample(4).shape == (4, 1, 28, 28)
+    assert len(model.history) == 2
+
+
+def test_hparams_and_text_are_in_tensorboard(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    events = EventAccumulator(str(finished[0])).Reload()
+    tags = events.Tags()
+    assert "config/text_summary" in tags["tensors"]
+    assert {"test/nelbo", "best/val/nelbo", "train/nelbo", "val/kl"} <= set(tags["scalars"])
+    metrics = json.loads((finished[0] / "metrics.json").read_text())
+    assert events.Scalars("test/nelbo")[0].value == pytest.approx(metrics["test/nelbo"], rel=1e-6)
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    hparams = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert hparams["optimizer.lr"].number_value == 3e-3
+    assert hparams["loss"].string_value == "kl"
+    assert hparams["hidden_dims"].string_value == "[32]"
+    assert len(tags["images"]) == 6
+
+
+def test_evaluate_gives_the_same_figures_again(finished, program):
+    run, _, _ = finished
+    before = json.loads((run / "metrics.json").read_text())
+    picture = (run / "figures" / "samples.png").read_bytes()
+    done = program("task=evaluate", f"run_dir={run}", "trainer.accelerator=cpu", "trainer.limit_test_batches=2")
+    assert done.returncode == 0, done.stderr
+    assert "test NELBO" in done.stdout
+    assert json.loads((run / "metrics.json").read_text()) == before
+    assert (run / "figures" / "samples.png").read_bytes() == picture
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_seed_others(finished, program, tmp_path):
+    figures = []
+    for name, seed in (("same", 0), ("other", 1)):
+        done = program(*SHORT, f"hydra.run.dir={name}", f"seed={seed}", module=name == "same")
+        assert done.returncode == 0, done.stderr
+        figures.append(json.loads((tmp_path / name / "metrics.json").read_text()))
+    first = json.loads((finished[0] / "metrics.json").read_text())
+    timed = {"train/seconds", "train/images_per_second"}
+    assert {k: v for k, v in figures[0].items() if k not in timed} == {k: v for k, v in first.items() if k not in timed}
+    assert figures[1]["test/nelbo"] != first["test/nelbo"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["loss=sgvb", "prior=mixture", "likelihood=gaussian", "data.binarization=none", "optimizer=adamw"],
+        ["data.validation=none", "scheduler=none", "loss.samples=3", "latent_dim=1", "logger=csv"],
+        ["encoder.layer_norm=true", "data.binarization=static", "loss.warmup_epochs=1", "latent_dim=2"],
+    ],
+)
+def test_other_parts_run_without_noise(program, tmp_path, overrides):
+    done = program(*SHORT, "hydra.run.dir=run", *overrides)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["test/kl"] >= 0 or "prior=mixture" in overrides
+
+
+def test_grey_levels_under_a_bernoulli_are_not_called_a_likelihood(program, tmp_path):
+    done = program(*SHORT, "hydra.run.dir=run", "data.binarization=none")
+    assert "cross-entropy on grey levels, not a likelihood" in done.stdout
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["is_likelihood"] is False
+
+
+def test_a_multirun_names_its_folders_by_their_overrides(program, tmp_path):
+    done = program("-m", *SHORT, "hydra.sweep.dir=sweep", "loss.coeff=0.5,2")
+    assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    assert len(names) == 2
+    assert "loss.coeff=0.5" in names[0]
+    for name in names:
+        assert (tmp_path / "sweep" / name / "metrics.json").exists()
+
+
+def test_ctrl_c_ends_cleanly_with_the_last_checkpoint(tmp_path, mnist_root):
+    process = start("trainer.accelerator=cpu", "hydra.run.dir=run", folder=tmp_path, root=mnist_root)
+    for _ in range(600):
+        if (tmp_path / "run" / "metrics.csv").exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "last.ckpt" in out
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)

@@ -1,0 +1,69 @@
+"""Values are held to the annotations of the arguments that they become."""
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from vae_lab.cli import CONF, output_dir
+from vae_lab.config import build_model, check, check_targets
+from vae_lab.errors import ConfigError
+
+
+@pytest.fixture
+def compose():
+    OmegaConf.register_new_resolver("output_dir", output_dir, replace=True)
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        yield lambda *overrides: hydra.compose("config", list(overrides))
+
+
+CHOICES = sorted(
+    f"{folder.name}={file.stem}"
+    for folder in CONF.iterdir()
+    if folder.is_dir() and folder.name != "hydra"
+    for file in folder.glob("*.yaml")
+)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_checks_and_builds(compose, choice):
+    config = compose(choice, *(["loss=sgvb"] if choice == "prior=mixture" else []))
+    check(config)
+    check_targets(OmegaConf.to_container(config, resolve=True))
+    assert build_model(config).sample(2).shape == (2, 1, 28, 28)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("latent_dim=1.5", "latent_dim=1.5: must be a valid integer"),
+        ("hidden_dims=300", "hidden_dims=300: must be a valid array"),
+        ("hidden_dims=[10,-1]", "hidden_dims=[10,-1]: must be greater than or equal to 1"),
+        ("optimizer.lr='1e-3'", "optimizer.lr=1e-3: must be a valid number"),
+        ("optimizer.lr=nan", "optimizer.lr=nan: must be greater than 0"),
+        ("optimizer.fused=maybe", "optimizer.fused=maybe: must be a valid boolean"),
+        ("loss.samples=0", "loss.samples=0: must be greater than or equal to 1"),
+        ("encoder.activation=swish", "encoder.activation=swish: must be 'relu', 'elu', 'silu', 'gelu' or 'tanh'"),
+        ("callbacks.samples.rows=0", "callbacks.samples.rows=0: must be greater than or equal to 1"),
+        ("+decoder.layernorm=true", "decoder.layernorm=True: .* takes no such argument, did you mean .*layer_norm"),
+        ("trainer.devices={}", "trainer.devices={}: "),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_it(compose, override, line):
+    with pytest.raises(ConfigError, match=line.replace("[", r"\[").replace("{", r"\{")) as raised:
+        check(compose(override))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["os.system", "vae_lab.run.platform.os.system", "builtins.eval", "torch.load", "functools.partial", 7],
+)
+def test_only_our_own_targets_are_allowed_in_a_run_folder(target):
+    with pytest.raises(ConfigError, match="only vae_lab's own parts"):
+        check_targets({"prior": [{"inner": {"_target_": target}}]})
+
+
+def test_lists_reach_constructors_as_plain_lists(compose):
+    model = build_model(compose("hidden_dims=[20,10]"))
+    assert model.encoder.net[0].out_features == 20
+    assert model.decoder.net[0].out_features == 10

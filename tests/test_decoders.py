@@ -1,0 +1,49 @@
+"""Decoders give a distribution over images for codes of every shape."""
+
+import pytest
+import torch
+from torch import nn
+
+from vae_lab.decoders import MLPDecoder
+from vae_lab.likelihoods import Bernoulli, Gaussian
+
+DECODERS = {
+    "mlp": lambda latent_dim, likelihood: MLPDecoder(latent_dim, [24, 12], likelihood),
+    "mlp with layer norm": lambda latent_dim, likelihood: MLPDecoder(latent_dim, [24], likelihood, layer_norm=True),
+}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian()])
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (1, 1)])
+def test_codes_become_a_distribution_over_images(name, likelihood, shape):
+    images = DECODERS[name](5, likelihood)(torch.randn(*shape, 5))
+    assert images.batch_shape == shape
+    assert images.event_shape == (1, 28, 28)
+    assert images.mean.min() >= 0
+    assert images.mean.max() <= 1
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_every_parameter_learns(name):
+    decoder = DECODERS[name](3, Gaussian(learned=True))
+    decoder(torch.randn(5, 3)).log_prob(torch.rand(5, 1, 28, 28)).sum().backward()
+    for parameter_name, parameter in decoder.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert (parameter.grad != 0).any(), parameter_name
+
+
+def test_the_mlp_mirrors_the_encoder_and_leaves_the_list_alone():
+    dims = [9, 8, 7]
+    decoder = MLPDecoder(2, dims, Bernoulli())
+    assert [layer.out_features for layer in decoder.net if isinstance(layer, nn.Linear)] == [7, 8, 9, 784]
+    assert dims == [9, 8, 7]
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian(squash=False)])
+def test_starting_at_the_mean_image_brings_the_mean_there(name, likelihood):
+    decoder, mean = DECODERS[name](2, likelihood), 0.1 + 0.8 * torch.rand(1, 28, 28)
+    decoder.start_at(mean)
+    decoder.net[-1].weight.data.zero_()  # what is left is what the bias says
+    torch.testing.assert_close(decoder(torch.randn(3, 2)).mean, mean.expand(3, 1, 28, 28))

@@ -1,0 +1,42 @@
+"""Encoders give a posterior of the right shape for every size."""
+
+import pytest
+import torch
+from torch import nn
+
+from vae_lab.encoders import MLPEncoder
+
+ENCODERS = {
+    "mlp": lambda latent_dim: MLPEncoder(latent_dim, [24, 12]),
+    "mlp with layer norm": lambda latent_dim: MLPEncoder(latent_dim, [24], activation="tanh", layer_norm=True),
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("latent_dim", [1, 2, 20])
+@pytest.mark.parametrize("batch", [1, 7])
+def test_posterior_is_a_distribution_over_codes(name, latent_dim, batch):
+    posterior = ENCODERS[name](latent_dim)(torch.rand(batch, 1, 28, 28))
+    assert posterior.batch_shape == (batch,)
+    assert posterior.event_shape == (latent_dim,)
+    z = posterior.rsample((3,))
+    assert z.shape == (3, batch, latent_dim)
+    assert posterior.log_prob(z).shape == (3, batch)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_parameter_learns(name):
+    encoder = ENCODERS[name](3)
+    posterior = encoder(torch.rand(5, 1, 28, 28))
+    (posterior.rsample().square().sum() + posterior.entropy().sum()).backward()
+    for parameter_name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert (parameter.grad != 0).any(), parameter_name
+
+
+@pytest.mark.parametrize("dims", [[5], [9, 8, 7, 6]])
+def test_hidden_dims_are_the_layers_and_stay_the_callers(dims):
+    given = list(dims)
+    linears = [layer for layer in MLPEncoder(2, given).net if isinstance(layer, nn.Linear)]
+    assert [layer.out_features for layer in linears] == [*dims, 4]
+    assert given == dims

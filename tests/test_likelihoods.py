@@ -1,0 +1,60 @@
+"""Likelihoods against direct sums in float64."""
+
+import math
+
+import pytest
+import torch
+
+from vae_lab.likelihoods import Bernoulli, Gaussian
+
+
+def test_bernoulli_log_prob_is_the_direct_sum():
+    logits = 3 * torch.randn(5, 1, 28, 28, dtype=torch.float64)
+    x = torch.rand_like(logits).round()
+    y = 1 / (1 + (-logits).exp())
+    by_hand = (x * y.log() + (1 - x) * (1 - y).log()).sum((1, 2, 3))
+    torch.testing.assert_close(Bernoulli()(logits).log_prob(x), by_hand, rtol=1e-12, atol=0)
+
+
+def test_bernoulli_in_float32_stays_near_float64_at_extreme_logits():
+    logits = torch.linspace(-100, 100, 784).view(1, 1, 28, 28)
+    x = (torch.arange(784) % 2).view(1, 1, 28, 28).float()
+    single = Bernoulli()(logits).log_prob(x)
+    double = Bernoulli()(logits.double()).log_prob(x.double())
+    assert single.isfinite().all()
+    torch.testing.assert_close(single.double(), double, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("scale", [0.1, math.sqrt(0.5)])
+def test_gaussian_log_prob_is_the_direct_sum(scale):
+    output, x = torch.randn(4, 1, 28, 28, dtype=torch.float64), torch.rand(4, 1, 28, 28, dtype=torch.float64)
+    squared = (x - output) ** 2
+    by_hand = (-squared / (2 * scale**2) - math.log(scale) - 0.5 * math.log(2 * math.pi)).sum((1, 2, 3))
+    likelihood = Gaussian(scale=scale, squash=False).double()
+    torch.testing.assert_close(likelihood(output).log_prob(x), by_hand, rtol=1e-6, atol=0)
+
+
+def test_gaussian_of_variance_one_half_is_the_sum_of_squared_errors():
+    output, x = torch.randn(4, 1, 28, 28), torch.rand(4, 1, 28, 28)
+    squares = ((output.sigmoid() - x) ** 2).sum((1, 2, 3))
+    nll = -Gaussian()(output).log_prob(x)
+    torch.testing.assert_close(nll - squares, torch.full((4,), 392 * math.log(math.pi)))
+
+
+def test_a_learned_scale_finds_the_spread_of_the_data():
+    likelihood = Gaussian(scale=1.0, learned=True, squash=False)
+    x = 0.2 * torch.randn(200, 1, 28, 28)
+    optimizer = torch.optim.Adam(likelihood.parameters(), lr=0.05)
+    for _ in range(150):
+        optimizer.zero_grad()
+        (-likelihood(torch.zeros_like(x)).log_prob(x).mean() / 784).backward()
+        optimizer.step()
+    assert likelihood.log_scale.exp().item() == pytest.approx(0.2, rel=0.02)
+    assert not Gaussian().log_scale.requires_grad
+
+
+@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian(squash=True), Gaussian(squash=False)])
+def test_link_gives_the_output_whose_mean_it_is(likelihood):
+    mean = torch.rand(1, 28, 28) * 0.9 + 0.05
+    torch.testing.assert_close(likelihood(likelihood.link(mean)).mean, mean)
+    assert likelihood.link(torch.zeros(1, 28, 28)).isfinite().all()

@@ -1,0 +1,124 @@
+"""The two KL estimators, against each other, torch's closed form and exact evidence."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+
+from helpers import small_vae
+from vae_lab.losses import KL, SGVB, NoClosedFormError
+from vae_lab.priors import Mixture, StandardNormal
+from vae_lab.vae import VAE
+
+
+def posterior(images: int = 6, latent: int = 3) -> Independent:
+    mean = torch.randn(images, latent, dtype=torch.float64)
+    scale = torch.rand(images, latent, dtype=torch.float64) + 0.1
+    return Independent(Normal(mean, scale), 1)
+
+
+def test_kl_is_the_closed_form_of_the_formula_and_of_torch():
+    q, p = posterior(), StandardNormal(3).double()()
+    mean, variance = q.mean, q.variance
+    by_hand = 0.5 * (mean**2 + variance - 1 - variance.log()).sum(1)
+    found = KL().kl(q, p, q.rsample((1,)))
+    torch.testing.assert_close(found, by_hand, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found, kl_divergence(q, p), rtol=0, atol=1e-12)
+
+
+def test_sgvb_meets_the_closed_form_within_its_standard_error():
+    q, p = posterior(), StandardNormal(3).double()()
+    n = 200_000
+    z = q.rsample((n,))
+    terms = q.log_prob(z) - p.log_prob(z)
+    standard_error = terms.std(0) / math.sqrt(n)
+    # six images at 4 standard errors: a false alarm once in 2,600 seeds, and the seed is fixed
+    assert ((SGVB().kl(q, p, z) - kl_divergence(q, p)).abs() < 4 * standard_error).all()
+
+
+def test_sgvb_serves_a_mixture_and_kl_refuses_it():
+    q, p = posterior(latent=2), Mixture(2, 4).double()()
+    assert SGVB().kl(q, p, q.rsample((10,))).isfinite().all()
+    with pytest.raises(NoClosedFormError, match="no closed form"):
+        KL().check(q, p)
+    with pytest.raises(NoClosedFormError):
+        small_vae(loss=KL(), prior=Mixture(2, 4))
+
+
+class LinearGaussian(nn.Module):
+    """p(z) = N(0, I), p(x|z) = N(Wz + b, s²I): its evidence and posterior are known exactly."""
+
+    image_shape = (1, 2, 3)
+
+    def __init__(self, latent: int = 2) -> None:
+        super().__init__()
+        self.w = torch.randn(6, latent, dtype=torch.float64)
+        self.b = torch.randn(6, dtype=torch.float64)
+        self.s2 = 0.3
+        self.prior = StandardNormal(latent).double()
+        precision = torch.eye(latent, dtype=torch.float64) + self.w.T @ self.w / self.s2
+        self.covariance = precision.inverse()
+
+    def decoder(self, z):
+        mean = (z @ self.w.T + self.b).unflatten(-1, self.image_shape)
+        return Independent(Normal(mean, math.sqrt(self.s2)), 3)
+
+    def encoder(self, x):
+        mean = (x.flatten(1) - self.b) @ self.w @ self.covariance.T / self.s2
+        return MultivariateNormal(mean, self.covariance)
+
+    def evidence(self, x):
+        covariance = self.w @ self.w.T + self.s2 * torch.eye(6, dtype=torch.float64)
+        return MultivariateNormal(self.b, covariance).log_prob(x.flatten(1))
+
+
+def test_nelbo_of_a_linear_gaussian_model_is_its_exact_evidence():
+    model = LinearGaussian()
+    x = model.decoder(model.prior().sample((5,))).sample()
+    # at the exact posterior log q(z|x) − log p(z) − log p(x|z) = −log p(x) for every single z
+    terms = SGVB(samples=3)(model, x)
+    torch.testing.assert_close(terms.nelbo, -model.evidence(x), rtol=0, atol=1e-9)
+
+
+def test_nelbo_never_beats_the_evidence_with_a_worse_posterior():
+    model = LinearGaussian()
+    x = model.decoder(model.prior().sample((50,))).sample()
+    exact = model.encoder
+    model.encoder = lambda images: Independent(Normal(exact(images).mean, exact(images).variance.sqrt()), 1)
+    terms = KL(samples=4000)(model, x)
+    assert (terms.nelbo > -model.evidence(x) - 0.05).all()
+    assert terms.nelbo.mean() > -model.evidence(x).mean()
+
+
+@pytest.mark.parametrize("loss", [KL(), SGVB()])
+@pytest.mark.parametrize("samples", [1, 4])
+def test_coeff_weighs_the_kl_alone(loss, samples):
+    loss.samples = samples
+    model = small_vae(loss=loss)
+    x = torch.rand(7, 1, 28, 28).round()
+    terms = loss(model, x)
+    assert terms.reconstruction.shape == terms.kl.shape == (7,)
+    torch.testing.assert_close(terms.nelbo, terms.reconstruction + terms.kl)
+
+
+def test_warm_up_climbs_to_coeff_and_stays():
+    loss = KL(coeff=0.5, warmup_epochs=4)
+    assert [loss.weight(epochs) for epochs in (0, 1, 2, 4, 40)] == [0, 0.125, 0.25, 0.5, 0.5]
+    assert KL(coeff=3).weight(0) == 3
+
+
+def test_reconstruction_averages_over_samples():
+    model = small_vae(loss=KL(samples=5))
+    x = torch.rand(3, 1, 28, 28).round()
+    torch.manual_seed(1)
+    found = model.loss(model, x).reconstruction
+    torch.manual_seed(1)
+    z = model.encoder(x).rsample((5,))
+    by_hand = torch.stack([-model.decoder(z[i]).log_prob(x) for i in range(5)]).mean(0)
+    torch.testing.assert_close(found, by_hand)
+
+
+def test_the_model_is_made_of_the_same_parts():
+    assert isinstance(small_vae(), VAE)

@@ -1,0 +1,113 @@
+"""A run folder is read back whole or refused with a line that names the file."""
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import vae_lab
+from vae_lab.errors import ConfigError, RunFolderError
+from vae_lab.run_folder import RunFolder
+
+CONFIG = {
+    "latent_dim": 2,
+    "hidden_dims": [16],
+    "seed": 0,
+    "encoder": {"_target_": "vae_lab.encoders.MLPEncoder", "latent_dim": 2, "hidden_dims": [16]},
+    "decoder": {
+        "_target_": "vae_lab.decoders.MLPDecoder",
+        "latent_dim": 2,
+        "hidden_dims": [16],
+        "likelihood": {"_target_": "vae_lab.likelihoods.Bernoulli"},
+    },
+    "prior": {"_target_": "vae_lab.priors.StandardNormal", "latent_dim": 2},
+    "loss": {"_target_": "vae_lab.losses.KL"},
+    "optimizer": {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 1e-3, "weight_decay": 0.0},
+    "scheduler": None,
+    "trainer": {"_target_": "lightning.Trainer", "max_epochs": 1, "max_steps": -1},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A finished run, as small as can be."""
+    from vae_lab.config import build_model
+
+    made = RunFolder(tmp_path)
+    made.write_config(OmegaConf.create(CONFIG))
+    made.checkpoints.mkdir()
+    torch.save({"state_dict": build_model(OmegaConf.create(CONFIG)).state_dict(), "history": []}, made.best)
+    return made
+
+
+def test_load_gives_the_saved_model(folder):
+    model = vae_lab.load(folder.path)
+    saved = torch.load(folder.best, weights_only=True)["state_dict"]
+    torch.testing.assert_close(dict(model.state_dict()), dict(saved))
+    assert not model.training
+    assert model.sample(3).shape == (3, 1, 28, 28)
+
+
+def test_a_folder_can_be_moved(folder, tmp_path_factory):
+    x = torch.rand(2, 1, 28, 28)
+    before = vae_lab.load(folder.path).reconstruct(x)
+    target = tmp_path_factory.mktemp("elsewhere") / "run"
+    folder.path.rename(target)
+    torch.testing.assert_close(vae_lab.load(target).reconstruct(x), before)
+    target.rename(folder.path)
+
+
+def test_metrics_are_read_back(folder):
+    assert folder.read_metrics() == {}
+    folder.write_metrics({"test/nelbo": 95.5})
+    assert folder.read_metrics() == {"test/nelbo": 95.5}
+    assert not list(folder.path.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (lambda f: f.config_file.unlink(), "no config.yaml"),
+        (lambda f: f.config_file.write_text("a: [1"), "config.yaml: cannot be read"),
+        (lambda f: f.config_file.write_text("- 1"), "config.yaml: cannot be read"),
+        (lambda f: f.best.unlink(), "best.ckpt: there is no checkpoint"),
+        (lambda f: f.best.write_bytes(f.best.read_bytes()[:1000]), "best.ckpt: damaged"),
+        (lambda f: f.best.write_bytes(b"hello"), "best.ckpt: damaged"),
+        (lambda f: torch.save({"state_dict": {}, "history": []}, f.best), "best.ckpt: damaged, or of another model"),
+    ],
+)
+def test_what_is_missing_or_damaged_is_named(folder, damage, line):
+    damage(folder)
+    with pytest.raises(RunFolderError, match=line) as raised:
+        vae_lab.load(folder.path)
+    assert "\n" not in str(raised.value)
+
+
+def test_half_written_metrics_are_named(folder):
+    folder.metrics_file.write_text('{"a": ')
+    with pytest.raises(RunFolderError, match=r"metrics.json: damaged"):
+        folder.read_metrics()
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(folder, tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "side_effect"), "w"))
+
+    torch.save({"state_dict": Payload(), "history": []}, folder.best)
+    with pytest.raises(RunFolderError, match=r"best\.ckpt: damaged"):
+        vae_lab.load(folder.path)
+    assert not (tmp_path / "side_effect").exists()
+
+
+def test_a_config_that_would_run_code_is_refused(folder, tmp_path):
+    config = OmegaConf.load(folder.config_file)
+    config.prior = {"_target_": "os.system", "command": f"touch {tmp_path / 'side_effect'}"}
+    OmegaConf.save(config, folder.config_file)
+    with pytest.raises(ConfigError, match=r"prior\._target_=os\.system"):
+        vae_lab.load(folder.path)
+    assert not (tmp_path / "side_effect").exists()
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(RunFolderError, match="there is no such folder"):
+        vae_lab.load(tmp_path / "nowhere")
