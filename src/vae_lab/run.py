@@ -82,15 +82,20 @@ def train(config: DictConfig, folder: RunFolder) -> float:
     }
     folder.load_weights(model)
     best = min(model.history, key=lambda row: row.get("val/nelbo", row["train/nelbo"]))
-    facts |= {"best/epoch": int(best["epoch"]) + 1, **{f"best/{k}": v for k, v in best.items() if "/" in k}}
+    facts |= {
+        "best/epoch": int(best["epoch"]) + 1,
+        "best/nelbo": best.get("val/nelbo", best["train/nelbo"]),
+        **{f"best/{name}": value for name, value in best.items() if "/" in name},
+    }
     metrics = facts | _test(trainer, model, data)
     folder.write_metrics(metrics)
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoard):
-            results = {k: v for k, v in metrics.items() if k.startswith(("test/", "best/")) and k != "best/epoch"}
+            names = ("test/nelbo", "test/kl", "test/reconstruction", "best/nelbo")
+            results = {name: metrics[name] for name in names}
             logger.log_results(hparams_of(config, HydraConfig.get().runtime.choices), results, len(model.history))
     log.info(table(metrics, folder.path))
-    return float(best.get("val/nelbo", best["train/nelbo"]))
+    return float(metrics["best/nelbo"])
 
 
 def evaluate(config: DictConfig, folder: RunFolder) -> float:

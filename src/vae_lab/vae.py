@@ -218,8 +218,9 @@ class VAE(LightningModule):
         lr = self.trainer.optimizers[0].param_groups[0]["lr"]
         row = {**train, **val, "lr": lr}
         self.history.append({"epoch": self.trainer.current_epoch, **row})
+        figures = {name: value for name, value in row.items() if not name.endswith("/n")}
         for logger in self.loggers:
-            logger.log_metrics(row, step=self.trainer.current_epoch)
+            logger.log_metrics(figures, step=self.trainer.current_epoch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to save a model whose loss is not finite; keep the history with the rest."""

@@ -120,7 +120,7 @@ def test_hparams_and_text_are_in_tensorboard(finished):
     events = EventAccumulator(str(finished[0])).Reload()
     tags = events.Tags()
     assert "config/text_summary" in tags["tensors"]
-    assert {"test/nelbo", "best/val/nelbo", "train/nelbo", "val/kl"} <= set(tags["scalars"])
+    assert {"test/nelbo", "best/nelbo", "train/nelbo", "val/kl"} <= set(tags["scalars"])
     metrics = json.loads((finished[0] / "metrics.json").read_text())
     assert events.Scalars("test/nelbo")[0].value == pytest.approx(metrics["test/nelbo"], rel=1e-6)
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
