@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from vae_lab.decoders import MLPDecoder
+from vae_lab.decoders import ConvDecoder, MLPDecoder
+from vae_lab.encoders import ConvEncoder
 from vae_lab.likelihoods import Bernoulli, Gaussian
 
 DECODERS = {
     "mlp": lambda latent_dim, likelihood: MLPDecoder(latent_dim, [24, 12], likelihood),
+    "conv": lambda latent_dim, likelihood: ConvDecoder(latent_dim, [4, 6], likelihood),
     "mlp with layer norm": lambda latent_dim, likelihood: MLPDecoder(latent_dim, [24], likelihood, layer_norm=True),
 }
 
@@ -46,4 +48,30 @@ def test_starting_at_the_mean_image_brings_the_mean_there(name, likelihood):
     decoder, mean = DECODERS[name](2, likelihood), 0.1 + 0.8 * torch.rand(1, 28, 28)
     decoder.start_at(mean)
     decoder.net[-1].weight.data.zero_()  # what is left is what the bias says
-    torch.testing.assert_close(decoder(torch.randn(3, 2)).mean, mean.expand(3, 1, 28, 28))
+    reached = mean.mean() if name == "conv" else mean
+    torch.testing.assert_close(decoder(torch.randn(3, 2)).mean, reached.expand(3, 1, 28, 28))
+
+
+@pytest.mark.parametrize("size", [28, 32, 17])
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride"), [([4], 4, 2), ([3, 5, 7], 3, 2), ([2, 3], 5, 3), ([6], 3, 1)]
+)
+def test_transposed_convolutions_give_back_every_size(size, channels, kernel, stride):
+    shape = (1, size, size)
+    code = ConvEncoder(2, channels, shape, kernel, stride)(torch.rand(3, *shape)).mean
+    decoder = ConvDecoder(2, channels, Bernoulli(), shape, kernel, stride)
+    assert decoder(code).mean.shape == (3, *shape)
+    sizes = [layer.weight.shape[:2] for layer in decoder.net if isinstance(layer, nn.ConvTranspose2d)]
+    assert sizes == list(zip(channels[::-1], [*channels[::-1][1:], 1], strict=True))
+
+
+def test_too_many_convolutions_are_refused():
+    with pytest.raises(ValueError, match="leave nothing of 28 pixels"):
+        ConvDecoder(2, [4] * 6, Bernoulli())
+
+
+def test_the_default_sizes_are_the_sheets():
+    encoder, decoder = ConvEncoder(32, [32, 64]), ConvDecoder(32, [32, 64], Bernoulli())
+    assert encoder.net[-1].in_features == 3136
+    assert [tuple(p.shape) for p in decoder.net[-1].parameters()] == [(32, 1, 4, 4), (1,)]
+    assert sum(p.numel() for p in decoder.parameters()) == 33 * 3136 + 64 * 32 * 16 + 32 + 32 * 16 + 1

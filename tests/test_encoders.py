@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from vae_lab.encoders import MLPEncoder
+from vae_lab.encoders import ConvEncoder, MLPEncoder
 
 ENCODERS = {
     "mlp": lambda latent_dim: MLPEncoder(latent_dim, [24, 12]),
+    "conv": lambda latent_dim: ConvEncoder(latent_dim, [4, 6]),
     "mlp with layer norm": lambda latent_dim: MLPEncoder(latent_dim, [24], activation="tanh", layer_norm=True),
 }
 

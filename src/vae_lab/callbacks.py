@@ -1,5 +1,6 @@
 """Callbacks: when a figure is drawn and where it goes, and which checkpoints are kept."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,9 +46,13 @@ class FigureCallback(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw during training."""
-        epoch = trainer.current_epoch + 1
-        if self.every_n_epochs and epoch % self.every_n_epochs == 0:
-            self._draw(trainer, pl_module, f"{self.name}_epoch_{epoch:04d}")
+        assert isinstance(pl_module, VAE)
+        if self.is_due(trainer, pl_module):
+            self._draw(trainer, pl_module, f"{self.name}_epoch_{trainer.current_epoch + 1:04d}")
+
+    def is_due(self, trainer: Trainer, model: VAE) -> bool:  # noqa: ARG002
+        """Whether to draw at the end of this epoch of training."""
+        return self.every_n_epochs > 0 and (trainer.current_epoch + 1) % self.every_n_epochs == 0
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the finished model."""
@@ -105,17 +110,46 @@ class PriorSamples(FigureCallback):
         rows: of the picture.
         columns: of the picture.
         every_n_epochs: 0 draws at the end only.
+        at_improvements: draw also at each epoch with a better validation NELBO than all before.
     """
 
     name = "samples"
 
-    def __init__(self, rows: Count = 10, columns: Count = 20, every_n_epochs: Every = 0) -> None:
+    def __init__(
+        self, rows: Count = 10, columns: Count = 20, every_n_epochs: Every = 0, at_improvements: bool = False
+    ) -> None:
         super().__init__(every_n_epochs)
-        self.rows, self.columns = rows, columns
+        self.rows, self.columns, self.at_improvements = rows, columns, at_improvements
+
+    def is_due(self, trainer: Trainer, model: VAE) -> bool:
+        """Every N epochs, and at improvements where they are asked for."""
+        nelbo = trainer.callback_metrics.get("val/nelbo")
+        best = min((row["val/nelbo"] for row in model.history if "val/nelbo" in row), default=math.inf)
+        improved = self.at_improvements and nelbo is not None and nelbo.item() < best
+        return improved or super().is_due(trainer, model)
 
     def draw(self, model: VAE, images: Tensor, labels: Tensor) -> Figure:  # noqa: ARG002
         """A rows × columns picture of samples."""
         return figures.samples(model.sample(self.rows * self.columns), self.columns)
+
+
+class RealImages(FigureCallback):
+    """Test images as the model sees them, to hold samples against.
+
+    Args:
+        rows: of the picture.
+        columns: of the picture.
+    """
+
+    name = "real_images"
+
+    def __init__(self, rows: Count = 4, columns: Count = 4) -> None:
+        super().__init__()
+        self.rows, self.columns = rows, columns
+
+    def draw(self, model: VAE, images: Tensor, labels: Tensor) -> Figure:  # noqa: ARG002
+        """The first rows × columns test images."""
+        return figures.image_rows(images[: self.rows * self.columns].unflatten(0, (-1, self.columns)), "test images")
 
 
 class LatentGrid(FigureCallback):

@@ -26,12 +26,15 @@ NotNegative = Annotated[float, Field(ge=0)]
 LIMITS: dict[str, Any] = {
     "latent_dim": Width,
     "hidden_dims": HiddenDims,
+    "channels": HiddenDims,
     "seed": Annotated[int, Field(ge=0, lt=2**32)],
     "optimizer.lr": Positive,
     "optimizer.weight_decay": NotNegative,
     "trainer.max_epochs": Annotated[int, Field(ge=1)] | None,
     "trainer.max_steps": Annotated[int, Field(ge=-1)],
 }
+
+_ABSENT = object()
 
 # The library classes that a config may name beside our own.
 LIBRARY_TARGETS = {
@@ -53,7 +56,10 @@ def check(config: DictConfig) -> None:
         ConfigError: names the key, its value and what is allowed.
     """
     for key, allowed in LIMITS.items():
-        _check_value(key, OmegaConf.select(config, key), allowed)
+        # a run folder of an earlier version may lack a key that came later
+        value = OmegaConf.select(config, key, default=_ABSENT)
+        if value is not _ABSENT:
+            _check_value(key, value, allowed)
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     for group, node in plain.items():

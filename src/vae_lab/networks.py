@@ -21,6 +21,29 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+def conv_sizes(size: int, layers: int, kernel: int, stride: int) -> list[int]:
+    """Heights (or widths) of an image on its way through convolutions with padding (kernel − 1) // 2.
+
+    Args:
+        size: of the image.
+        layers: number of convolutions.
+        kernel: of each.
+        stride: of each.
+
+    Raises:
+        ValueError: if nothing is left before the last layer.
+
+    >>> conv_sizes(28, layers=2, kernel=4, stride=2), conv_sizes(28, layers=3, kernel=4, stride=2)
+    ([28, 14, 7], [28, 14, 7, 3])
+    """
+    sizes = [size]
+    for _ in range(layers):
+        sizes.append((sizes[-1] + 2 * ((kernel - 1) // 2) - kernel) // stride + 1)
+    if min(sizes) < 1:
+        raise ValueError(f"{layers} convolutions of stride {stride} leave nothing of {size} pixels; use fewer channels")
+    return sizes
+
+
 def mlp(sizes: Sequence[int], activation: Activation = "silu", layer_norm: bool = False) -> nn.Sequential:
     """Linear layers of the given sizes, with an activation (after an optional LayerNorm) between them.
 

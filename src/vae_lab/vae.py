@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from vae_lab.decoders import Decoder
 from vae_lab.errors import NonFiniteError
 from vae_lab.losses import Loss, Terms
+from vae_lab.priors import Prior
 from vae_lab.randomness import fixed_noise
 
 Batch = Tensor | Sequence[Tensor]
@@ -96,7 +97,7 @@ class VAE(LightningModule):
         self,
         encoder: nn.Module,
         decoder: Decoder,
-        prior: nn.Module,
+        prior: Prior,
         loss: Loss,
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., LRScheduler] | None = None,
@@ -109,6 +110,7 @@ class VAE(LightningModule):
         self.history: list[dict[str, float]] = []
         self.image_shape = decoder.image_shape
         self.train_terms, self.eval_terms = TermSums(), TermSums()
+        prior.bind(encoder, self.image_shape)
         with torch.no_grad():
             loss.check(encoder(torch.zeros(1, *self.image_shape)), prior())
 

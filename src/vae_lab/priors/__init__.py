@@ -1,0 +1,8 @@
+"""Priors: calling one gives p(z), a distribution over latent vectors."""
+
+from vae_lab.priors.base import Prior
+from vae_lab.priors.flows import Flow, PlanarFlow
+from vae_lab.priors.gaussian import StandardNormal
+from vae_lab.priors.mixtures import Mixture, Vamp
+
+__all__ = ["Flow", "Mixture", "PlanarFlow", "Prior", "StandardNormal", "Vamp"]
