@@ -1,9 +1,12 @@
-"""What the tests build with: a small model, a small data set, a quiet trainer."""
+"""What the tests build with: a small model, an exact one, a small data set, a quiet trainer."""
 
+import math
 from pathlib import Path
 
 import torch
 from lightning import Trainer
+from torch import nn
+from torch.distributions import Independent, MultivariateNormal, Normal
 
 from vae_lab.decoders import MLPDecoder
 from vae_lab.encoders import MLPEncoder
@@ -43,3 +46,30 @@ def trainer(folder: Path, **options) -> Trainer:
         "num_sanity_val_steps": 0,
     }
     return Trainer(default_root_dir=str(folder), **(settings | options))
+
+
+class LinearGaussian(nn.Module):
+    """p(z) = N(0, I), p(x|z) = N(Wz + b, s²I): its evidence and posterior are known exactly."""
+
+    image_shape = (1, 2, 3)
+
+    def __init__(self, latent: int = 2) -> None:
+        super().__init__()
+        self.w = torch.randn(6, latent, dtype=torch.float64)
+        self.b = torch.randn(6, dtype=torch.float64)
+        self.s2 = 0.3
+        self.prior = StandardNormal(latent).double()
+        precision = torch.eye(latent, dtype=torch.float64) + self.w.T @ self.w / self.s2
+        self.covariance = precision.inverse()
+
+    def decoder(self, z):
+        mean = (z @ self.w.T + self.b).unflatten(-1, self.image_shape)
+        return Independent(Normal(mean, math.sqrt(self.s2)), 3)
+
+    def encoder(self, x):
+        mean = (x.flatten(1) - self.b) @ self.w @ self.covariance.T / self.s2
+        return MultivariateNormal(mean, self.covariance)
+
+    def evidence(self, x):
+        covariance = self.w @ self.w.T + self.s2 * torch.eye(6, dtype=torch.float64)
+        return MultivariateNormal(self.b, covariance).log_prob(x.flatten(1))

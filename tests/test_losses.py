@@ -4,10 +4,9 @@ import math
 
 import pytest
 import torch
-from torch import nn
-from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Independent, Normal, kl_divergence
 
-from helpers import small_vae
+from helpers import LinearGaussian, small_vae
 from vae_lab.losses import KL, SGVB, NoClosedFormError
 from vae_lab.priors import Mixture, StandardNormal
 from vae_lab.vae import VAE
@@ -45,33 +44,6 @@ def test_sgvb_serves_a_mixture_and_kl_refuses_it():
         KL().check(q, p)
     with pytest.raises(NoClosedFormError):
         small_vae(loss=KL(), prior=Mixture(2, 4))
-
-
-class LinearGaussian(nn.Module):
-    """p(z) = N(0, I), p(x|z) = N(Wz + b, s²I): its evidence and posterior are known exactly."""
-
-    image_shape = (1, 2, 3)
-
-    def __init__(self, latent: int = 2) -> None:
-        super().__init__()
-        self.w = torch.randn(6, latent, dtype=torch.float64)
-        self.b = torch.randn(6, dtype=torch.float64)
-        self.s2 = 0.3
-        self.prior = StandardNormal(latent).double()
-        precision = torch.eye(latent, dtype=torch.float64) + self.w.T @ self.w / self.s2
-        self.covariance = precision.inverse()
-
-    def decoder(self, z):
-        mean = (z @ self.w.T + self.b).unflatten(-1, self.image_shape)
-        return Independent(Normal(mean, math.sqrt(self.s2)), 3)
-
-    def encoder(self, x):
-        mean = (x.flatten(1) - self.b) @ self.w @ self.covariance.T / self.s2
-        return MultivariateNormal(mean, self.covariance)
-
-    def evidence(self, x):
-        covariance = self.w @ self.w.T + self.s2 * torch.eye(6, dtype=torch.float64)
-        return MultivariateNormal(self.b, covariance).log_prob(x.flatten(1))
 
 
 def test_nelbo_of_a_linear_gaussian_model_is_its_exact_evidence():

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
 from vae_lab.decoders import Decoder
+from vae_lab.priors import Prior
 
 Coefficient = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -22,7 +23,7 @@ class Parts(Protocol):
 
     encoder: nn.Module
     decoder: Decoder
-    prior: nn.Module
+    prior: Prior
 
 
 class Terms(NamedTuple):

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vae_lab.decoders import Decoder
 from vae_lab.errors import NonFiniteError
+from vae_lab.evaluation import bounds
 from vae_lab.losses import Loss, Terms
 from vae_lab.priors import Prior
 from vae_lab.randomness import fixed_noise
@@ -164,6 +165,18 @@ class VAE(LightningModule):
         z1, z2 = self.encode(x1), self.encode(x2)
         alpha = torch.linspace(0, 1, steps, device=z1.device, dtype=z1.dtype)
         return self.decode(torch.lerp(z1, z2, alpha.view(-1, *[1] * z1.dim())))
+
+    def log_prob(self, x: Tensor, k: int = 100) -> Tensor:
+        """Importance-weighted lower bound of log p(x) from k samples of z, in nats.
+
+        Args:
+            x: (batch, channels, height, width), binarized as the model was trained.
+            k: samples for each image; the bound rises to log p(x) with k.
+
+        Returns:
+            (batch,).
+        """
+        return -bounds(self, self._own(x), k).nll
 
     def _own(self, values: Tensor) -> Tensor:
         parameter = next(self.parameters())
