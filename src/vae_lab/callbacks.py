@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -180,22 +180,33 @@ class LatentGrid(FigureCallback):
 
 
 class Interpolation(FigureCallback):
-    """Walks between the posterior means of pairs of test images with different labels.
+    """Walks between the posterior means of test images with different labels, or between draws of the prior.
 
     Args:
-        pairs: how many.
+        pairs: how many walks.
         steps: images of each walk, α = 0 and 1 included.
+        between: what the walks join.
         every_n_epochs: 0 draws at the end only.
     """
 
     name = "interpolation"
 
-    def __init__(self, pairs: Count = 5, steps: Count = 11, every_n_epochs: Every = 0) -> None:
+    def __init__(
+        self,
+        pairs: Count = 5,
+        steps: Count = 11,
+        between: Literal["test_images", "prior_draws"] = "test_images",
+        every_n_epochs: Every = 0,
+    ) -> None:
         super().__init__(every_n_epochs)
-        self.pairs, self.steps = pairs, steps
+        self.pairs, self.steps, self.between = pairs, steps, between
 
     def draw(self, model: VAE, images: Tensor, labels: Tensor) -> Figure:
-        """From the first image of one label to the first of the next label."""
+        """One walk a row."""
+        if self.between == "prior_draws":
+            z1, z2 = model.prior().sample((2, self.pairs))
+            return figures.interpolation(model.walk(z1, z2, self.steps), [])
+        # from the first image of one label to the first of the next label
         kinds = labels.unique()
         first = torch.stack([(labels == kind).nonzero()[0, 0] for kind in kinds])
         starts = torch.arange(self.pairs, device=first.device) * 2 % len(kinds)
@@ -269,7 +280,8 @@ class ProgressBar(TQDMProgressBar):
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         """Say which epoch it is of how many."""
         super().on_train_epoch_start(trainer)
-        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+        of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}{of}")
 
     def get_metrics(self, *args: Any) -> dict[str, Any]:
         """The NELBO, without the logger's version."""

@@ -58,7 +58,7 @@ def samples(images: Tensor, columns: int) -> Figure:
 
 
 def interpolation(images: Tensor, names: Sequence[str]) -> Figure:
-    """Walks between the posterior means of two images.
+    """Walks between pairs of codes.
 
     Args:
         images: (steps, rows, 1, height, width), α from 0 to 1 along the first dimension.

@@ -160,7 +160,9 @@ def _announce(model: VAE, trainer: Trainer, folder: RunFolder) -> None:
     log.info("  ".join(f"{part}={choices[part]}" for part in parts))
     size = sum(p.numel() for p in model.parameters() if p.requires_grad)
     device = _device_name(trainer)
-    log.info(f"{size:,} parameters on {device}, up to {trainer.max_epochs} epochs, into {_shown(folder.path)}")
+    steps = trainer.max_steps
+    length = f"{trainer.max_epochs} epochs" if steps < 0 else f"{steps:,} steps"
+    log.info(f"{size:,} parameters on {device}, up to {length}, into {_shown(folder.path)}")
 
 
 def _facts(config: DictConfig, trainer: Trainer, model: VAE) -> dict[str, Any]:

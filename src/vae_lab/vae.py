@@ -162,7 +162,10 @@ class VAE(LightningModule):
         Returns:
             (steps, …, channels, height, width).
         """
-        z1, z2 = self.encode(x1), self.encode(x2)
+        return self.walk(self.encode(x1), self.encode(x2), steps)
+
+    def walk(self, z1: Tensor, z2: Tensor, steps: int = 11) -> Tensor:
+        """Mean images along z(α) = (1 − α) z₁ + α z₂ between codes (…, latent), as ``interpolate`` has them."""
         alpha = torch.linspace(0, 1, steps, device=z1.device, dtype=z1.dtype)
         return self.decode(torch.lerp(z1, z2, alpha.view(-1, *[1] * z1.dim())))
 
