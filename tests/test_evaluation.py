@@ -72,7 +72,7 @@ def test_chunks_add_up_to_the_direct_sum():
 def test_a_set_is_summed_over_its_images():
     model = small_vae()
     x = torch.rand(7, 1, 28, 28).round()
-    found = bounds_of_set(model, [(x[:5], x[:5]), (x[5:], x[5:])], k=3, total=2)
+    found = bounds_of_set(model, [(x[:5], x[:5]), (x[5:], x[5:])], k=3)
     assert found.nll.shape == (7,)
     figures = summary(found, 3)
     assert figures["nll_iwae_3"] == pytest.approx(found.nll.mean().item(), rel=1e-6)

@@ -5,6 +5,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from vae_lab import figures
+from vae_lab.evaluation import Bounds
 
 HISTORY = [
     {"epoch": i, **{f"{p}/{t}": 100.0 / (i + 1) for p in ("train", "val") for t in ("nelbo", "kl", "reconstruction")}}
@@ -23,6 +24,7 @@ def made():
         "one code": figures.latent_grid(torch.rand(1, 1, 1, 28, 28), 2.0, ("z₁", "z₂")),
         "latent_scatter": figures.latent_scatter(torch.randn(50, 2), torch.arange(50) % 10, ("z₁", "z₂")),
         "nelbo": figures.nelbo_by_epoch(HISTORY),
+        "bounds": figures.bounds_of_images(Bounds(*(50 + 5 * torch.rand(4, 30))), 100),
         "no epochs": figures.nelbo_by_epoch([]),
     }
 

@@ -68,14 +68,14 @@ class FigureCallback(Callback):
         with fixed_noise(0, model.device), torch.no_grad():
             figure = self.draw(model, data.test_images, data.test_labels)
         model.train(training)
-        picture = _render(figure, Path(trainer.default_root_dir) / "figures" / f"{file_name}.png")
+        picture = render(figure, Path(trainer.default_root_dir) / "figures" / f"{file_name}.png")
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 step = trainer.current_epoch
                 logger.experiment.add_image(f"figures/{self.name}", picture, step, dataformats="HWC")
 
 
-def _render(figure: Figure, file: Path) -> np.ndarray:
+def render(figure: Figure, file: Path) -> np.ndarray:
     """Save a figure as PNG and give its pixels, (height, width, rgb)."""
     file.parent.mkdir(parents=True, exist_ok=True)
     canvas = FigureCanvasAgg(figure)

@@ -28,6 +28,7 @@ LIMITS: dict[str, Any] = {
     "hidden_dims": HiddenDims,
     "channels": HiddenDims,
     "seed": Annotated[int, Field(ge=0, lt=2**32)],
+    "evaluation.k": Width,
     "optimizer.lr": Positive,
     "optimizer.weight_decay": NotNegative,
     "trainer.max_epochs": Annotated[int, Field(ge=1)] | None,

@@ -65,17 +65,16 @@ def bounds(parts: Parts, x: Tensor, k: int, decoded_at_once: int = DECODED_AT_ON
     return Bounds((reconstruction + kl) / k, kl / k, reconstruction / k, math.log(k) - log_sum)
 
 
-def bounds_of_set(parts: Parts, batches: Iterable[tuple[Tensor, Tensor]], k: int, total: int) -> Bounds:
+def bounds_of_set(parts: Parts, batches: Iterable[tuple[Tensor, Tensor]], k: int) -> Bounds:
     """The bounds of every image of a set, on the CPU, with a bar on a terminal.
 
     Args:
         parts: encoder, decoder and prior.
         batches: of (images, labels).
         k: samples of z for each image.
-        total: number of batches.
     """
     found = []
-    for x, _ in tqdm(batches, total=total, desc=f"k = {k}", disable=None, leave=False):
+    for x, _ in tqdm(batches, desc=f"k = {k}", disable=None, leave=False):
         found.append([term.cpu() for term in bounds(parts, x, k)])
     return Bounds(*(torch.cat(terms) for terms in zip(*found, strict=True)))
 

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from vae_lab.evaluation import Bounds
+
 DPI = 120
 TERMS = {"nelbo": "NELBO", "reconstruction": "reconstruction", "kl": "KL"}
 
@@ -136,6 +138,23 @@ def nelbo_by_epoch(history: Sequence[dict[str, float]]) -> Figure:
 
 def _draw_ink(axes: Axes, picture: Tensor, extent: tuple[float, float, float, float] | None = None) -> None:
     axes.imshow(picture.numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", extent=extent)
+
+
+def bounds_of_images(found: Bounds, k: int) -> Figure:
+    """Histogram over images of the NELBO and of the importance-weighted bound, with their means.
+
+    Args:
+        found: both bounds, a value an image, from the same k samples of z.
+        k: samples of z for each image.
+    """
+    figure, axes = _figure(6.5, 3.6)
+    edges = torch.linspace(*torch.cat((found.nelbo, found.nll)).aminmax(), 101).tolist()
+    for values, name in ((found.nelbo, "NELBO"), (found.nll, f"−log p(x), bound at k = {k:,}")):
+        axes.hist(values.tolist(), bins=edges, alpha=0.5, label=f"{name}: mean {values.double().mean():.2f}")
+    axes.set(xlabel="nats per image", ylabel="images")
+    axes.legend(frameon=False)
+    figure.suptitle(f"{len(found.nll):,} test images", fontsize=10)
+    return figure
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

@@ -1,5 +1,6 @@
 """What a person reads of a run's figures."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,12 @@ def table(metrics: Mapping[str, Any], folder: Path) -> str:
         ("  KL", f"{metrics['test/kl']:10.2f}"),
         ("  reconstruction", f"{metrics['test/reconstruction']:10.2f}   {_pixels(metrics)}"),
     ]
+    bounds = sorted((int(name.split("_")[-1]), name) for name in metrics if re.fullmatch(r"test/nll_iwae_\d+", name))
+    for k, name in bounds:
+        spread = f"± {metrics[f'{name}_se']:.2f}, importance-weighted bound, k = {k:,}"
+        shown.append(("  −log p(x)", f"{metrics[name]:10.2f}   {spread}"))
+    if "test/active_units" in metrics:
+        shown.append(("  active units", f"{metrics['test/active_units']:7d}"))
     if "best/val/nelbo" in metrics:
         shown.append(("validation NELBO", f"{metrics['best/val/nelbo']:10.2f}   best, epoch {metrics['best/epoch']}"))
     if "train/seconds" in metrics:

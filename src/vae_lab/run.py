@@ -3,6 +3,7 @@
 import logging
 import platform
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig
 
-from vae_lab.callbacks import ProgressBar
+from vae_lab import figures
+from vae_lab.callbacks import ProgressBar, render
 from vae_lab.config import build, build_data, build_model, check
 from vae_lab.data import MNISTDataModule
 from vae_lab.errors import ConfigError, NonFiniteError, UserError
+from vae_lab.evaluation import active_units, bounds_of_set, summary
 from vae_lab.loggers import TensorBoard
+from vae_lab.randomness import fixed_noise
 from vae_lab.report import hparams_of, is_likelihood, table
 from vae_lab.run_folder import RunFolder
 from vae_lab.vae import VAE
@@ -101,14 +105,33 @@ def train(config: DictConfig, folder: RunFolder) -> float:
 def evaluate(config: DictConfig, folder: RunFolder) -> float:
     """Test a finished run again, on the device that this command names; gives its test NELBO."""
     saved = folder.read_config()
+    saved.trainer = config.trainer
+    check(config)
     data, model = build_data(saved), build_model(saved)
     folder.load_weights(model)
-    saved.trainer = config.trainer
+    model.history = folder.read_history()
     trainer = _trainer(saved, folder, [], loggers=False)
     metrics = folder.read_metrics() | _test(trainer, model, data)
+    metrics |= _bounds(trainer, model.eval(), data, folder, config.evaluation.k)
     folder.write_metrics(metrics)
     log.info(table(metrics, folder.path))
     return float(metrics["test/nelbo"])
+
+
+def _bounds(trainer: Trainer, model: VAE, data: MNISTDataModule, folder: RunFolder, k: int) -> dict[str, float]:
+    """The importance-weighted bound of the test set, its figure, and the active units."""
+    device = trainer.strategy.root_device
+    model.to(device)
+    started = time.perf_counter()
+    with fixed_noise(0, device):
+        found = bounds_of_set(model, data.test_dataloader(), k)
+    seconds = time.perf_counter() - started
+    render(figures.bounds_of_images(found, k), folder.figures / "bounds.png")
+    measured = summary(found, k) | {
+        f"nll_iwae_{k}_seconds": seconds,
+        "active_units": active_units(model.encode(data.test_images)),
+    }
+    return {f"test/{name}": value for name, value in measured.items()}
 
 
 def _trainer(config: DictConfig, folder: RunFolder, extra: list[Any], loggers: bool) -> Trainer:

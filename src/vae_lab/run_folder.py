@@ -1,5 +1,6 @@
 """A run folder: the files of one run, where they lie, and the model that they hold."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,23 @@ class RunFolder:
         assert isinstance(metrics, dict)
         return metrics
 
+    def read_history(self) -> list[dict[str, float]]:
+        """The figures of each epoch; empty where the run kept no ``metrics.csv``.
+
+        Raises:
+            RunFolderError: if the file is damaged.
+        """
+        file = self.path / "metrics.csv"
+        if not file.exists():
+            return []
+        try:
+            with file.open(newline="") as lines:
+                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+        except (OSError, ValueError, TypeError) as error:
+            raise RunFolderError(f"{file}: damaged ({error}); delete it to go on without the history") from error
+
     def load_weights(self, model: VAE) -> None:
-        """Load the best checkpoint's weights and history into a model.
+        """Load the best checkpoint's weights into a model.
 
         Raises:
             RunFolderError: if there is no checkpoint, or it is damaged or of another model.
@@ -88,7 +104,6 @@ class RunFolder:
         try:
             checkpoint = torch.load(self.best, map_location="cpu", weights_only=True)
             model.load_state_dict(checkpoint["state_dict"])
-            model.on_load_checkpoint(checkpoint)
         except FileNotFoundError as error:
             raise RunFolderError(
                 f"{self.best}: there is no checkpoint; the run did not finish its first epoch"
@@ -114,6 +129,7 @@ def load(run_dir: Path | str) -> VAE:
         raise RunFolderError(f"{run_dir}: there is no such folder; give the folder of a finished run")
     model = build_model(folder.read_config())
     folder.load_weights(model)
+    model.history = folder.read_history()
     return model.eval()
 
 

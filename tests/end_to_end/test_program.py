@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,14 +132,22 @@ def test_hparams_and_text_are_in_tensorboard(finished):
     assert len(tags["images"]) == 6
 
 
-def test_evaluate_gives_the_same_figures_again(finished, program):
-    run, _, _ = finished
+def test_evaluate_gives_the_same_figures_again(finished, program, tmp_path):
+    run = shutil.copytree(finished[0], tmp_path / "moved")
     before = json.loads((run / "metrics.json").read_text())
     picture = (run / "figures" / "samples.png").read_bytes()
-    done = program("task=evaluate", f"run_dir={run}", "trainer.accelerator=cpu", "trainer.limit_test_batches=2")
+    short = ("trainer.accelerator=cpu", "trainer.limit_test_batches=2", "evaluation.k=3")
+    done = program("task=evaluate", f"run_dir={run}", *short)
     assert done.returncode == 0, done.stderr
-    assert "test NELBO" in done.stdout
-    assert json.loads((run / "metrics.json").read_text()) == before
+    assert done.stderr == ""
+    assert "k = 3" in done.stdout
+    after = json.loads((run / "metrics.json").read_text())
+    assert {name: after[name] for name in before} == before
+    assert after["test/kl_3"] + after["test/reconstruction_3"] == pytest.approx(after["test/nelbo_3"])
+    assert after["test/nll_iwae_3"] < after["test/nelbo_3"]
+    assert after["test/nll_iwae_3_se"] > 0
+    assert 0 <= after["test/active_units"] <= 10
+    assert (run / "figures" / "bounds.png").exists()
     assert (run / "figures" / "samples.png").read_bytes() == picture
 
 
