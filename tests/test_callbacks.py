@@ -33,6 +33,18 @@ def test_every_figure_is_drawn_at_the_end_for_every_latent_size(tmp_path, small_
         assert picture[..., :3].std() > 0.01, f"{file} is empty"
 
 
+@pytest.mark.parametrize("latent_dim", [1, 3])
+def test_a_plane_of_one_axis_still_has_points(latent_dim):
+    means = torch.zeros(50, latent_dim)
+    means[:, 0] = torch.randn(50)
+    model = small_vae(latent_dim)
+    model.encode = lambda _: means
+    figure = callbacks.LatentScatter().draw(model, torch.zeros(50, 1, 28, 28), torch.zeros(50, dtype=torch.long))
+    points = figure.axes[0].collections[0].get_offsets()
+    assert len(points) == 50
+    assert bool(abs(points).max() < 100)
+
+
 def test_figures_during_training_come_every_n_epochs_and_change_nothing(tmp_path, small_data):
     def end(*drawn):
         torch.manual_seed(3)

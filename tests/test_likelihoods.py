@@ -8,18 +8,23 @@ import torch
 from vae_lab.likelihoods import Bernoulli, Gaussian
 
 
-def test_bernoulli_log_prob_is_the_direct_sum():
-    logits = 3 * torch.randn(5, 1, 28, 28, dtype=torch.float64)
-    x = torch.rand_like(logits).round()
+@pytest.mark.parametrize("gradient", [True, False])
+@pytest.mark.parametrize("shape", [(5, 1, 28, 28), (3, 5, 1, 32, 32), (5, 1, 3, 5)])
+def test_bernoulli_log_prob_is_the_direct_sum(shape, gradient):
+    logits = 3 * torch.randn(shape, dtype=torch.float64)
+    x = torch.rand(shape[-4:], dtype=torch.float64).round()
     y = 1 / (1 + (-logits).exp())
-    by_hand = (x * y.log() + (1 - x) * (1 - y).log()).sum((1, 2, 3))
-    torch.testing.assert_close(Bernoulli()(logits).log_prob(x), by_hand, rtol=1e-12, atol=0)
+    by_hand = (x * y.log() + (1 - x) * (1 - y).log()).sum((-3, -2, -1))
+    with torch.set_grad_enabled(gradient):
+        torch.testing.assert_close(Bernoulli()(logits).log_prob(x), by_hand, rtol=1e-12, atol=0)
 
 
-def test_bernoulli_in_float32_stays_near_float64_at_extreme_logits():
+@pytest.mark.parametrize("gradient", [True, False])
+def test_bernoulli_in_float32_stays_near_float64_at_extreme_logits(gradient):
     logits = torch.linspace(-100, 100, 784).view(1, 1, 28, 28)
     x = (torch.arange(784) % 2).view(1, 1, 28, 28).float()
-    single = Bernoulli()(logits).log_prob(x)
+    with torch.set_grad_enabled(gradient):
+        single = Bernoulli()(logits).log_prob(x)
     double = Bernoulli()(logits.double()).log_prob(x.double())
     assert single.isfinite().all()
     torch.testing.assert_close(single.double(), double, rtol=1e-6, atol=0)

@@ -82,6 +82,13 @@ def test_flow_of_random_and_extreme_layers_integrates_to_one(seed):
     assert torch.trapezoid(torch.trapezoid(density, line), line).item() == pytest.approx(1, abs=1e-3)
 
 
+def test_gradients_of_samples_are_those_of_the_implicit_function():
+    u, w = torch.randn(2, 3, dtype=torch.float64).unbind()
+    inputs = [t.requires_grad_() for t in (u, w, torch.randn((), dtype=torch.float64))]
+    noise = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda e, u, w, b: PlanarTransform(u, w, b)(e), (noise, *inputs))
+
+
 def test_extreme_codes_have_finite_densities_and_gradients():
     prior = PlanarFlow(2, layers=3)
     z = torch.tensor([[0.0, 0.0], [200.0, -200.0], [1e4, 1e4]], requires_grad=True)

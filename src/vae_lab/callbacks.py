@@ -226,7 +226,8 @@ class LatentScatter(FigureCallback):
         means = model.encode(images)
         centre, axes, names = latent_plane(means)
         # the axes are orthogonal, so that dividing by their squared lengths gives coordinates along them
-        points = (means - centre) @ axes.T / axes.square().sum(1)
+        squares = axes.square().sum(1).clamp_min(torch.finfo(axes.dtype).tiny)  # a plane may have one axis only
+        points = (means - centre) @ axes.T / squares
         return figures.latent_scatter(points, labels, names)
 
 

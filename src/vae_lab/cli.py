@@ -29,10 +29,10 @@ CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent.parent / "c
 
 def output_dir(task: str, run_dir: str | None, fresh: str) -> str:
     """The folder that this command writes to: a fresh one, or the run that it looks at again."""
-    if task == "train":
+    if task in ("train", "estimator_check"):
         return fresh
     if task != "evaluate":
-        raise ConfigError("task", task, "must be train or evaluate")
+        raise ConfigError("task", task, "must be train, evaluate or estimator_check")
     if not run_dir:
         raise RunFolderError(f"task={task}: needs a finished run; add run_dir=FOLDER")
     if not Path(run_dir).is_dir():
@@ -117,6 +117,9 @@ def main() -> None:
             raise
         _fail(f"{error.filename}: {error.strerror}; name another folder with hydra.run.dir=FOLDER")
     except ValueError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError):  # the log file cannot be opened
+            _fail(f"{cause.filename}: {cause.strerror}; the run folder must be one that can be written to")
         if not _raised_by_hydra(error):
             raise
         _fail(complaint(error, sys.argv[1:]))

@@ -4,7 +4,7 @@ import difflib
 import inspect
 import json
 import typing
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
@@ -24,11 +24,13 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 # Values that no constructor of ours receives, so that no annotation of ours can hold them.
 LIMITS: dict[str, Any] = {
+    "task": Literal["train", "evaluate", "estimator_check"],
     "latent_dim": Width,
     "hidden_dims": HiddenDims,
     "channels": HiddenDims,
     "seed": Annotated[int, Field(ge=0, lt=2**32)],
     "evaluation.k": Width,
+    "evaluation.samples": Annotated[int, Field(ge=2)] | Literal["none"],
     "optimizer.lr": Positive,
     "optimizer.weight_decay": NotNegative,
     "trainer.max_epochs": Annotated[int, Field(ge=1)] | None,

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from vae_lab.losses import Parts
 
-DECODED_AT_ONCE = 4096  # images whose logits lie in memory together: 13 MB of 28 × 28 floats, and some copies
+DECODED_AT_ONCE = 2000  # images whose logits lie in memory together: 6 MB of 28 × 28 floats, and some copies
 
 
 class Bounds(NamedTuple):

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from vae_lab.estimators import Curve
 from vae_lab.evaluation import Bounds
 
 DPI = 120
@@ -77,6 +78,30 @@ def interpolation(images: Tensor, names: Sequence[str]) -> Figure:
         fontsize=8,
     )
     axes.set_xlabel("α")
+    return figure
+
+
+def copies(drawn: Tensor, originals: Tensor) -> Figure:
+    """Samples above the training image that is nearest to each, (n, 1, height, width) both."""
+    title = "the samples that lie closest to a training image"
+    return image_rows(torch.stack((drawn.cpu(), originals.cpu())), title, ("sample", "training"))
+
+
+def estimate_by_samples(curve: Curve) -> Figure:
+    """The Monte Carlo estimate of the KL against the number of samples, with a band of two standard errors."""
+    figure, axes = _figure(7.0, 3.6)
+    axes.axhline(curve.value, color="black", linewidth=1, label=f"{curve.method}: {curve.value:.5f}")
+    n, estimate, error = curve.counts.numpy(), curve.estimate.numpy(), curve.error.numpy()
+    axes.fill_between(
+        n, estimate - 2 * error, estimate + 2 * error, alpha=0.25, linewidth=0, label="± 2 standard errors"
+    )
+    axes.plot(n, estimate, marker="o", markersize=3, label=f"Monte Carlo: {estimate[-1]:.5f} at the end")
+    axes.set(xlabel="samples of z an image", ylabel="KL(q ‖ p) / nats per image")
+    # the first point, of one sample, would flatten the rest
+    reach = 2.5 * float(error[1] if len(error) > 1 else error[0])
+    axes.set_ylim(curve.value - reach, curve.value + reach)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, ncols=3, fontsize=8)
     return figure
 
 
@@ -152,6 +177,7 @@ def bounds_of_images(found: Bounds, k: int) -> Figure:
     for values, name in ((found.nelbo, "NELBO"), (found.nll, f"−log p(x), bound at k = {k:,}")):
         axes.hist(values.tolist(), bins=edges, alpha=0.5, label=f"{name}: mean {values.double().mean():.2f}")
     axes.set(xlabel="nats per image", ylabel="images")
+    axes.margins(y=0.3)  # room for the legend
     axes.legend(frameon=False)
     figure.suptitle(f"{len(found.nll):,} test images", fontsize=10)
     return figure

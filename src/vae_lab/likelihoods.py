@@ -32,6 +32,26 @@ def _logit(mean: Tensor) -> Tensor:
     return torch.logit(mean, eps=1e-3)
 
 
+class _BernoulliImage(Independent):  # type: ignore[type-arg]  # not generic in every torch
+    """Independent Bernoulli pixels, with a log-probability that is quick where no gradient is wanted.
+
+    log p = Σ_i x_i l_i − max(l_i, 0) − log(1 + e^{−|l_i|}) for logits l. The logarithms are half the time of an
+    evaluation with many samples of z. Each argument lies in (1, 2], so that 16 of them are multiplied before one
+    logarithm is taken.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Of images (…, channels, height, width)."""
+        if torch.is_grad_enabled():
+            return super().log_prob(value)
+        logits = self.base_dist.logits
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(-3)
+        together = math.gcd(logits.shape[-1], 16)
+        factors = logits.abs().neg_().exp_().add_(1).unflatten(-1, (-1, together)).prod(-1)
+        linear = (logits * value.flatten(-3)).sum(-1) - logits.relu().sum(-1)
+        return linear - factors.log_().sum(-1)
+
+
 class Bernoulli(Likelihood):
     """p(x|z) = Π_i y_i^{x_i} (1 − y_i)^{1 − x_i}, y = sigmoid(output).
 
@@ -44,7 +64,7 @@ class Bernoulli(Likelihood):
 
     def forward(self, output: Tensor) -> Distribution:
         """p(x|z) from logits."""
-        return _image(TorchBernoulli(logits=output, validate_args=False))
+        return _BernoulliImage(TorchBernoulli(logits=output, validate_args=False), 3, validate_args=False)
 
     def link(self, mean: Tensor) -> Tensor:
         """Logit of the mean."""

@@ -52,10 +52,17 @@ class PlanarTransform(Transform):
 
     def _root(self, target: Tensor) -> Tensor:
         """The a with a + (w·û) tanh(a) = target, by halving its bracket until the numbers' precision ends."""
-        reach = self.product.abs()
-        low, high = target - reach, target + reach
-        for _ in range(40 if target.dtype == torch.float32 else 80):
-            middle = (low + high) / 2
-            above = middle + self.product * middle.tanh() > target
-            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
-        return (low + high) / 2
+        with torch.no_grad():
+            reach = self.product.abs()
+            low, high = target - reach, target + reach
+            for _ in range(40 if target.dtype == torch.float32 else 80):
+                middle = (low + high) / 2
+                above = middle + self.product * middle.tanh() > target
+                low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+            root = (low + high) / 2
+            tanh = root.tanh()
+            slope = tanh.square() + self.slack * (1 - tanh.square())
+        if not torch.is_grad_enabled():
+            return root
+        # one step of Newton's, whose only purpose is the gradient: that of the implicit function
+        return root - (root + self.product * tanh - target) / slope

@@ -7,6 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from vae_lab.estimators import Curve
+
 # Groups whose choice and values tell one run from another.
 SETTINGS = ("data", "encoder", "decoder", "likelihood", "prior", "loss", "optimizer", "scheduler", "trainer")
 
@@ -36,9 +38,14 @@ def hparams_of(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]
     return settings
 
 
+def shown(path: Path) -> Path:
+    """A path as a person would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def table(metrics: Mapping[str, Any], folder: Path) -> str:
     """The figures of a run as a few aligned lines, and where the rest lies."""
-    shown = [
+    rows = [
         (
             "test NELBO",
             f"{metrics['test/nelbo']:10.2f}   nats per image, {metrics['test/n']:,.0f} images",
@@ -49,16 +56,18 @@ def table(metrics: Mapping[str, Any], folder: Path) -> str:
     bounds = sorted((int(name.split("_")[-1]), name) for name in metrics if re.fullmatch(r"test/nll_iwae_\d+", name))
     for k, name in bounds:
         spread = f"± {metrics[f'{name}_se']:.2f}, importance-weighted bound, k = {k:,}"
-        shown.append(("  −log p(x)", f"{metrics[name]:10.2f}   {spread}"))
+        rows.append(("  −log p(x)", f"{metrics[name]:10.2f}   {spread}"))
     if "test/active_units" in metrics:
-        shown.append(("  active units", f"{metrics['test/active_units']:7d}"))
+        rows.append(("  active units", f"{metrics['test/active_units']:7d}"))
     if "best/val/nelbo" in metrics:
-        shown.append(("validation NELBO", f"{metrics['best/val/nelbo']:10.2f}   best, epoch {metrics['best/epoch']}"))
+        rows.append(("validation NELBO", f"{metrics['best/val/nelbo']:10.2f}   best, epoch {metrics['best/epoch']}"))
     if "train/seconds" in metrics:
         speed = f"{metrics['train/images_per_second']:,.0f} images/s on {metrics['device']}"
-        shown.append(("training", f"{metrics['train/seconds']:10.1f} s {speed}"))
-    lines = [f"{name:<18}{value}" for name, value in shown]
-    where = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        rows.append(("training", f"{metrics['train/seconds']:10.1f} s {speed}"))
+    if "judge/samples" in metrics:
+        rows += _judged(metrics)
+    lines = [f"{name:<18}{value}" for name, value in rows]
+    where = shown(folder)
     return "\n".join(
         [
             "",
@@ -66,6 +75,49 @@ def table(metrics: Mapping[str, Any], folder: Path) -> str:
             "",
             f"figures, checkpoints, metrics.json: {where}",
             f"tensorboard --logdir {where.parent}",
+        ]
+    )
+
+
+def _judged(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    judged = {name.removeprefix("judge/"): value for name, value in metrics.items() if name.startswith("judge/")}
+    own_features = "between digit features of our own classifier, not Inception's"
+    return [
+        ("samples judged", f"{judged['samples']:10,d}   decoded means of draws from the prior"),
+        (
+            "  Fréchet",
+            f"{judged['frechet_distance']:10.2f}   {own_features}; "
+            f"training images: {judged['frechet_distance_of_training_images']:.2f}",
+        ),
+        ("  kernel distance", f"{judged['kernel_distance']:10.3f}   ± {judged['kernel_distance_sd']:.3f}, likewise"),
+        ("  confidence", f"{judged['confidence']:10.3f}   mean probability of the likeliest label"),
+        ("  class balance", f"{judged['class_balance']:10.3f}   1 where all labels are drawn as often"),
+        (
+            "  nearest training",
+            f"{judged['nearest_distance']:10.2f}   Euclidean distance over pixels; "
+            f"test images: {judged['nearest_distance_of_test_images']:.2f}",
+        ),
+        (
+            "labels from codes",
+            f"{judged['knn_accuracy']:10.3f}   accuracy of 5 nearest neighbours; "
+            f"of logistic regression: {judged['linear_accuracy']:.3f}",
+        ),
+    ]
+
+
+def estimator_table(curve: Curve, images: int, folder: Path) -> str:
+    """How close a Monte Carlo estimate of the KL came, in three lines."""
+    estimate, error = curve.estimate[-1].item(), curve.error[-1].item()
+    difference = estimate - curve.value
+    drawn = f"nats per image, {images} images, {curve.counts[-1]:,} samples each"
+    return "\n".join(
+        [
+            "",
+            f"Monte Carlo KL    {estimate:10.5f} ± {error:.5f}   {drawn}",
+            f"{curve.method:<18}{curve.value:10.5f}",
+            f"difference        {difference:10.5f}   {difference / error:.1f} standard errors",
+            "",
+            f"figures, metrics.json: {shown(folder)}",
         ]
     )
 

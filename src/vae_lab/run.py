@@ -5,7 +5,6 @@ import platform
 import sys
 import time
 import warnings
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -17,17 +16,23 @@ from omegaconf import DictConfig
 
 from vae_lab import figures
 from vae_lab.callbacks import ProgressBar, render
+from vae_lab.cli import output_dir
 from vae_lab.config import build, build_data, build_model, check
-from vae_lab.data import MNISTDataModule
+from vae_lab.data import MNISTDataModule, files
+from vae_lab.data.binarization import scale
 from vae_lab.errors import ConfigError, NonFiniteError, UserError
+from vae_lab.estimators import kl_curve
 from vae_lab.evaluation import active_units, bounds_of_set, summary
 from vae_lab.loggers import TensorBoard
 from vae_lab.randomness import fixed_noise
-from vae_lab.report import hparams_of, is_likelihood, table
+from vae_lab.report import estimator_table, hparams_of, is_likelihood, shown, table
 from vae_lab.run_folder import RunFolder
 from vae_lab.vae import VAE
 
 log = logging.getLogger(__name__)
+
+# what may be said anew of a finished run
+OF_EVALUATION = ("task", "run_dir", "trainer", "evaluation", "debug", "data.root", "hydra")
 
 
 def run(config: DictConfig) -> float:
@@ -36,13 +41,16 @@ def run(config: DictConfig) -> float:
     Raises:
         UserError: for a mistake that the user can mend; a folder that holds nothing yet is taken away.
     """
-    folder = RunFolder(HydraConfig.get().runtime.output_dir)
+    written = RunFolder(HydraConfig.get().runtime.output_dir)
     _quiet_lightning()
-    tasks = {"train": train, "evaluate": evaluate}
+    tasks = {"train": train, "evaluate": evaluate, "estimator_check": estimator_check}
     try:
+        check(config)
+        # asked again: a multirun and an explicit hydra.run.dir pass by the check inside hydra.run.dir
+        folder = RunFolder(output_dir(config.task, config.run_dir, str(written.path)))
         return tasks[config.task](config, folder)
     except UserError:
-        folder.discard_if_empty()
+        written.discard_if_empty(with_folder=config.task != "evaluate")
         raise
 
 
@@ -59,11 +67,7 @@ def _quiet_lightning() -> None:
 
 def train(config: DictConfig, folder: RunFolder) -> float:
     """Train a new run, test its best checkpoint, draw, report; gives the NELBO that runs are chosen by."""
-    if folder.config_file.exists():
-        raise ConfigError("hydra.run.dir", folder.path, "holds a run already; name another folder")
-    check(config)
-    lightning.seed_everything(config.seed, verbose=False)
-    data, model = build_data(config), build_model(config)
+    data, model = _start(config, folder)
     timer = Timer()
     trainer = _trainer(config, folder, [timer], loggers=True)
     data.prepare_data()
@@ -102,28 +106,67 @@ def train(config: DictConfig, folder: RunFolder) -> float:
     return float(metrics["best/nelbo"])
 
 
+def _start(config: DictConfig, folder: RunFolder) -> tuple[MNISTDataModule, VAE]:
+    """Data and an untrained model, in a folder that holds nothing yet."""
+    if folder.config_file.exists():
+        raise ConfigError("hydra.run.dir", folder.path, "holds a run already; name another folder")
+    lightning.seed_everything(config.seed, verbose=False)
+    return build_data(config), build_model(config)
+
+
 def evaluate(config: DictConfig, folder: RunFolder) -> float:
     """Test a finished run again, on the device that this command names; gives its test NELBO."""
+    for override in HydraConfig.get().overrides.task:
+        key = override.lstrip("+~").partition("=")[0]
+        if not key.startswith(OF_EVALUATION):
+            allowed = "trainer.*, evaluation.*, debug and data.root"
+            raise ConfigError(
+                key, override.partition("=")[2], f"a finished run keeps its own settings, but for {allowed}"
+            )
     saved = folder.read_config()
     saved.trainer = config.trainer
-    check(config)
+    saved.data.root = config.data.root
     data, model = build_data(saved), build_model(saved)
     folder.load_weights(model)
     model.history = folder.read_history()
     trainer = _trainer(saved, folder, [], loggers=False)
-    metrics = folder.read_metrics() | _test(trainer, model, data)
-    metrics |= _bounds(trainer, model.eval(), data, folder, config.evaluation.k)
+    metrics = _facts(saved, trainer, model) | folder.read_metrics() | _test(trainer, model, data)
+    model.to(trainer.strategy.root_device, torch.float32).eval()  # trainer.precision may have changed it
+    metrics |= _bounds(model, data, folder, config.evaluation.k)
+    folder.write_metrics(metrics)
+    if config.evaluation.samples != "none":
+        metrics |= _judge(model, data, folder, config.evaluation.samples)
     folder.write_metrics(metrics)
     log.info(table(metrics, folder.path))
     return float(metrics["test/nelbo"])
 
 
-def _bounds(trainer: Trainer, model: VAE, data: MNISTDataModule, folder: RunFolder, k: int) -> dict[str, float]:
+def estimator_check(config: DictConfig, folder: RunFolder) -> float:
+    """Hold the Monte Carlo KL of an untrained model against its value; gives the difference in standard errors."""
+    data, model = _start(config, folder)
+    data.prepare_data()
+    data.setup()
+    x, _ = next(iter(data.train_dataloader()))
+    try:
+        curve = kl_curve(model.encoder(x), model.prior(), torch.arange(1, 3902, 100))
+    except ValueError as reason:
+        raise ConfigError("latent_dim", config.latent_dim, str(reason)) from reason
+    folder.write_config(config)
+    render(figures.estimate_by_samples(curve), folder.figures / "estimator_check.png")
+    estimate, error = curve.estimate[-1].item(), curve.error[-1].item()
+    difference = (estimate - curve.value) / error
+    found = {"n": int(curve.counts[-1]), "estimate": estimate, "error": error, "value": curve.value}
+    folder.write_metrics(
+        {f"estimator/{name}": value for name, value in found.items()} | {"estimator/method": curve.method}
+    )
+    log.info(estimator_table(curve, len(x), folder.path))
+    return difference
+
+
+def _bounds(model: VAE, data: MNISTDataModule, folder: RunFolder, k: int) -> dict[str, float]:
     """The importance-weighted bound of the test set, its figure, and the active units."""
-    device = trainer.strategy.root_device
-    model.to(device)
     started = time.perf_counter()
-    with fixed_noise(0, device):
+    with fixed_noise(0, model.device):
         found = bounds_of_set(model, data.test_dataloader(), k)
     seconds = time.perf_counter() - started
     render(figures.bounds_of_images(found, k), folder.figures / "bounds.png")
@@ -132,6 +175,26 @@ def _bounds(trainer: Trainer, model: VAE, data: MNISTDataModule, folder: RunFold
         "active_units": active_units(model.encode(data.test_images)),
     }
     return {f"test/{name}": value for name, value in measured.items()}
+
+
+def _judge(model: VAE, data: MNISTDataModule, folder: RunFolder, n: int) -> dict[str, float]:
+    """What a classifier says of samples and codes, and the figure of the samples closest to a training image."""
+    from vae_lab import judging  # late: training has no use for it, and its metrics take a while to import
+
+    (images, labels), (test_images, test_labels) = files.load(data.name, data.root)
+    images, labels, test_images = (part.to(model.device) for part in (images, labels, test_images))
+    net = judging.classifier(files.folder_of(data.name, data.root) / "classifier.pt", images, labels)
+    with fixed_noise(0, model.device), torch.no_grad():
+        drawn = torch.cat([model.sample(len(part)) for part in torch.arange(n).split(judging.AT_ONCE)])
+        found, distances, indices = judging.samples_judged(net, drawn, test_images, images)
+        training = judging.codes(model.encoder, data.training_in_order())
+    _, probabilities = net.look(scale(test_images))
+    found["classifier_accuracy"] = (probabilities.argmax(1).cpu() == test_labels).float().mean().item()
+    test = judging.codes(model.encoder, data.test_dataloader())
+    closest = distances.argsort()[:20]
+    render(figures.copies(drawn[closest], scale(images[indices[closest]])), folder.figures / "copies.png")
+    found |= judging.codes_judged(training, test)
+    return {f"judge/{name}": value for name, value in ({"samples": n} | found).items()}
 
 
 def _trainer(config: DictConfig, folder: RunFolder, extra: list[Any], loggers: bool) -> Trainer:
@@ -185,7 +248,7 @@ def _announce(model: VAE, trainer: Trainer, folder: RunFolder) -> None:
     device = _device_name(trainer)
     steps = trainer.max_steps
     length = f"{trainer.max_epochs} epochs" if steps < 0 else f"{steps:,} steps"
-    log.info(f"{size:,} parameters on {device}, up to {length}, into {_shown(folder.path)}")
+    log.info(f"{size:,} parameters on {device}, up to {length}, into {shown(folder.path)}")
 
 
 def _facts(config: DictConfig, trainer: Trainer, model: VAE) -> dict[str, Any]:
@@ -212,8 +275,3 @@ def _device_name(trainer: Trainer) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({torch.get_num_threads()} threads)"
-
-
-def _shown(path: Path) -> Path:
-    """A path as a person would type it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

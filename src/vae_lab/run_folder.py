@@ -34,12 +34,13 @@ class RunFolder:
         """The checkpoint with the best NELBO."""
         return self.checkpoints / "best.ckpt"
 
-    def discard_if_empty(self) -> None:
-        """Take the folder away where nothing but an empty log was written yet."""
+    def discard_if_empty(self, with_folder: bool = True) -> None:
+        """Take the log away where nothing else was written yet, and the folder with it if it is this program's own."""
         log = self.path / "run.log"
         if [entry.name for entry in self.path.iterdir()] in ([], [log.name]):
             log.unlink(missing_ok=True)
-            self.path.rmdir()
+            if with_folder and self.path.resolve() != Path.cwd():
+                self.path.rmdir()
 
     def write_config(self, config: DictConfig) -> None:
         """Save the config with every interpolation resolved."""

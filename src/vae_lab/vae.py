@@ -43,7 +43,7 @@ class TermSums:
         """Fetch the pending (reconstruction, kl) sums, one pair a step, and add them up."""
         if not self.pending:
             return []
-        steps = [(r, k) for r, k in torch.stack(self.pending).double().tolist()]
+        steps = [(r, k) for r, k in torch.stack(self.pending).cpu().double().tolist()]
         self.pending.clear()
         self.steps += len(steps)
         self.reconstruction += sum(r for r, _ in steps)
@@ -265,7 +265,9 @@ class VAE(LightningModule):
         self.eval_terms = TermSums()
 
     def _reduce(self, totals: Tensor) -> Tensor:
-        reduced = self.trainer.strategy.reduce(totals.to(self.device), reduce_op="sum")
+        # Apple's devices have no double precision, and never more than one process
+        device = "cpu" if self.device.type == "mps" else self.device
+        reduced = self.trainer.strategy.reduce(totals.to(device), reduce_op="sum")
         assert isinstance(reduced, Tensor)
         return reduced
 

@@ -60,7 +60,19 @@ MISTAKES = {
     "no such run": (["task=evaluate", "run_dir=nowhere"], "run_dir=nowhere", "no such folder"),
     "no run named": (["task=evaluate"], "task=evaluate", "run_dir=FOLDER"),
     "a folder that is no run": (["task=evaluate", "run_dir=."], "config.yaml", "folder of a finished run"),
-    "unknown task": (["task=trian"], "task=trian", "train or evaluate"),
+    "no samples to judge": (["evaluation.samples=1"], "evaluation.samples=1", "'none'"),
+    "settings of a finished run": (
+        ["task=evaluate", "run_dir=.", "data.binarization=static"],
+        "data.binarization=static",
+        "keeps its own settings",
+    ),
+    "unknown task with a folder": (["task=trian", "hydra.run.dir=."], "task=trian", "'train'"),
+    "no value to check": (
+        ["experiment=estimator_check", "prior=mixture", "latent_dim=3"],
+        "latent_dim=3",
+        "needs latent_dim=2",
+    ),
+    "unknown task": (["task=trian"], "task=trian", "train, evaluate or estimator_check"),
     "no GPU": (["trainer.devices=1", "trainer.accelerator=gpu"], "trainer.accelerator=gpu", "trainer.accelerator=cpu"),
     "no closed form": (["loss=kl", "prior=mixture"], "loss=kl", "loss=sgvb"),
     "an argument that is not there": (["+prior.size=3"], "prior.size=3", "takes no such argument"),
@@ -95,9 +107,10 @@ def test_a_loss_that_is_not_finite_ends_with_the_step_and_the_remedy(tmp_path):
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
-def test_a_run_is_never_written_over(tmp_path):
+@pytest.mark.parametrize("what", ["debug=fast", "experiment=estimator_check"])
+def test_a_run_is_never_written_over(tmp_path, what):
     (tmp_path / "config.yaml").write_text("precious: 1\n")
-    done = program("hydra.run.dir=.", "debug=fast", folder=tmp_path)
+    done = program("hydra.run.dir=.", what, folder=tmp_path)
     assert done.returncode == 2
     assert "holds a run already" in done.stderr
     assert (tmp_path / "config.yaml").read_text() == "precious: 1\n"

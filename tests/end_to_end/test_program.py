@@ -35,7 +35,7 @@ def start(*arguments: str, folder: Path, root: str, module: bool = True) -> subp
 def program(tmp_path, mnist_root):
     def run(*arguments: str, **options) -> subprocess.CompletedProcess:
         process = start(*arguments, folder=tmp_path, root=mnist_root, **options)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     return run
@@ -136,7 +136,7 @@ def test_evaluate_gives_the_same_figures_again(finished, program, tmp_path):
     run = shutil.copytree(finished[0], tmp_path / "moved")
     before = json.loads((run / "metrics.json").read_text())
     picture = (run / "figures" / "samples.png").read_bytes()
-    short = ("trainer.accelerator=cpu", "trainer.limit_test_batches=2", "evaluation.k=3")
+    short = ("trainer.accelerator=cpu", "trainer.limit_test_batches=2", "evaluation.k=3", "evaluation.samples=200")
     done = program("task=evaluate", f"run_dir={run}", *short)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -149,6 +149,45 @@ def test_evaluate_gives_the_same_figures_again(finished, program, tmp_path):
     assert 0 <= after["test/active_units"] <= 10
     assert (run / "figures" / "bounds.png").exists()
     assert (run / "figures" / "samples.png").read_bytes() == picture
+    # the yardsticks are real images, judged by the real classifier
+    assert after["judge/samples"] == 200
+    assert after["judge/frechet_distance"] > after["judge/frechet_distance_of_training_images"] > 0
+    assert 3 < after["judge/nearest_distance_of_test_images"] < 8
+    assert 0.5 < after["judge/knn_accuracy"] <= 1
+    assert "not Inception's" in done.stdout
+    assert (run / "figures" / "copies.png").exists()
+
+
+def test_evaluate_makes_up_lost_metrics_and_takes_another_precision(finished, program, tmp_path):
+    run = shutil.copytree(finished[0], tmp_path / "moved")
+    (run / "metrics.json").unlink()
+    short = ("trainer.accelerator=cpu", "trainer.limit_test_batches=1", "evaluation.k=2", "evaluation.samples=none")
+    done = program("task=evaluate", "run_dir=moved", "trainer.precision=64-true", *short)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run / "metrics.json").read_text())["data"] == "mnist"
+
+
+def test_results_are_read_from_run_folders(finished):
+    script = Path(__file__).resolve().parents[2] / "benchmarks" / "results.py"
+    done = subprocess.run([sys.executable, str(script), str(finished[0])], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("| `python -m vae_lab")]
+    assert "hidden_dims=[32]" in row
+    assert "trainer.max_epochs=2" in row
+    nelbo = json.loads((finished[0] / "metrics.json").read_text())["test/nelbo"]
+    assert f"| {nelbo:.2f} |" in row
+
+
+@pytest.mark.parametrize(("prior", "method"), [("standard_normal", "closed form"), ("mixture", "numerical integral")])
+def test_the_estimator_meets_its_value(program, tmp_path, prior, method):
+    done = program("experiment=estimator_check", f"prior={prior}", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    assert method in done.stdout
+    found = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert found["estimator/method"] == method
+    assert found["estimator/n"] == 3901
+    assert abs(found["estimator/estimate"] - found["estimator/value"]) < 4 * found["estimator/error"]
+    assert (tmp_path / "run" / "figures" / "estimator_check.png").exists()
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(finished, program, tmp_path):

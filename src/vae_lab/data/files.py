@@ -54,6 +54,11 @@ Split = tuple[Tensor, Tensor]
 SetName = Literal["mnist", "fashion_mnist", "kmnist"]
 
 
+def folder_of(name: SetName, root: str | None = None) -> Path:
+    """Where a set lies: below ``root``, ``$VAE_LAB_DATA`` or the user's cache."""
+    return Path(root or os.environ.get("VAE_LAB_DATA") or user_cache_dir("vae_lab")) / CLASSES[name]
+
+
 def load(name: SetName, root: str | None = None) -> tuple[Split, Split]:
     """Training and test set as uint8 images (n, 1, 28, 28) and int64 labels (n,), fetched if need be.
 
@@ -65,7 +70,7 @@ def load(name: SetName, root: str | None = None) -> tuple[Split, Split]:
     Raises:
         DataError: if a file is missing or damaged and no source has it; names the files and the folder.
     """
-    folder = Path(root or os.environ.get("VAE_LAB_DATA") or user_cache_dir("vae_lab")) / CLASSES[name] / "raw"
+    folder = folder_of(name, root) / "raw"
     arrays = _read_all(name, folder)
     if arrays is None:
         arrays = _fetch_locked(name, folder)

@@ -102,6 +102,10 @@ class MNISTDataModule(LightningDataModule):
         to_pixels = draw if self.binarization == "dynamic" else scale
         return Batches(*self.train, self.batch_size, to_pixels, self._order)
 
+    def training_in_order(self) -> Batches:
+        """The training images as they lie, drawn as ``binarization`` says."""
+        return Batches(*self.train, self.eval_batch_size, draw if self.binarization == "dynamic" else scale)
+
     def val_dataloader(self) -> Batches | list[Batches]:
         """The held-out images in order, the same bits each time."""
         return Batches(*self.val, self.eval_batch_size, scale) if self.validation else []

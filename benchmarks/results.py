@@ -1,0 +1,248 @@
+"""Writes docs/results.md from run folders: python benchmarks/results.py RUN_FOLDER ... > docs/results.md
+
+A run is recognised by its config: the recipe that it differs least from names its row, and what differs stands
+in the row's command. Runs that differ in their seed alone are one row, mean ± standard deviation.
+"""
+
+import json
+import re
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from vae_lab.cli import CONF, output_dir
+
+# what is not a setting of the experiment: where it ran, and what was measured afterwards
+APART = (
+    "seed",
+    "data.seed",
+    "data.root",
+    "run_dir",
+    "trainer.accelerator",
+    "trainer.devices",
+    "evaluation.",
+    "logger.",
+)
+
+PARTS = ("encoder", "decoder", "likelihood", "prior", "loss", "optimizer", "scheduler")
+RUN_WIDE = ("latent_dim", "hidden_dims", "channels")
+ABSENT = object()
+
+PUBLISHED = {
+    "bernoulli_z10": "100.16, mean of ten (best 99.37; KL 19.27, reconstruction 80.89)",
+    "iwae_row1": "NLL 86.76 at k = 5000 after 3280 epochs",
+}
+
+HEAD = """# Results
+
+The recipes of `conf/experiment/`, run to their ends. Nats per image on the test images, whose bits are drawn once from
+a fixed seed; NELBO, KL and reconstruction from `loss.samples` draws of z an image (four in `bernoulli_z10_tuned`, else
+one), the KL in closed form where `loss=kl`; the bound of −log p(x) from k draws. Mean ± standard deviation where there
+are several seeds. The seconds are those of training, on a machine that did other work beside it. Made by
+
+```sh
+python benchmarks/results.py RUN_FOLDER ... > docs/results.md
+```
+
+from the folders' `config.yaml` and `metrics.json`; the figures of the bound and of the second table were put there by
+`python -m vae_lab task=evaluate run_dir=RUN_FOLDER evaluation.k=…`.
+"""
+
+JUDGED = """
+## Judged by something else than the likelihood
+
+{samples:,} decoded means of draws from the prior. Fréchet and kernel distance are taken between features of a digit
+classifier that the project trains itself: they compare these models with each other and are **not comparable with
+Inception FID**. As many training images score {training:.2f} on the Fréchet distance. Confidence is the mean
+probability of the likeliest label, balance the entropy of the labels drawn over its largest value. The nearest training
+image is {test:.2f} away from a test image on average (Euclidean, over pixels): a model that copies would be at 0.
+Active units are latent dimensions whose posterior mean has a variance above 0.01. The last two columns are the test
+accuracies of 5 nearest neighbours and of logistic regression that see the posterior means only.
+
+| recipe | Fréchet | kernel | confidence | balance | nearest training image | active units | kNN | linear |
+|---|---|---|---|---|---|---|---|---|"""
+
+ESTIMATED = """
+## The Monte Carlo estimate of the KL
+
+The untrained notebook model, one batch of 256 images, {n:,} samples of z an image.
+
+| command | Monte Carlo | standard error | value | by | difference / standard errors |
+|---|---|---|---|---|---|"""
+
+
+def settings(config: Any) -> dict[str, Any]:
+    """Every value below its dotted key, without what APART leaves out and what only repeats a run-wide value."""
+
+    def walk(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+        for key, value in node.items():
+            if isinstance(value, dict) and value:
+                yield from walk(value, f"{prefix}{key}.")
+            elif not f"{prefix}{key}".startswith(APART) and not (prefix and key in RUN_WIDE):
+                yield f"{prefix}{key}", value
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return dict(walk(plain, ""))
+
+
+def recipes() -> dict[str, dict[str, Any]]:
+    """Settings of each recipe, and of the defaults under an empty name."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        found = {"": settings(compose("config"))}
+        for file in sorted((CONF / "experiment").glob("*.yaml")):
+            found[file.stem] = settings(compose("config", [f"experiment={file.stem}"]))
+    return found
+
+
+def chosen(part: str, target: Any) -> tuple[str, dict[str, Any]]:
+    """The override that chooses a class of a part, and the settings that come with it."""
+    for file in sorted((CONF / part).glob("*.yaml")):
+        node = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        assert isinstance(node, dict)
+        if node.get("_target_") == target:
+            return f"{part}={file.stem}", {f"{part}.{key!s}": value for key, value in node.items()}
+    raise LookupError(f"no choice of conf/{part}/ is {target}")
+
+
+def recognise(run: Path, known: dict[str, dict[str, Any]]) -> tuple[str, tuple[str, ...]]:
+    """The recipe that a run differs least from, and the overrides that make up the difference."""
+    own = settings(OmegaConf.load(run / "config.yaml"))
+    # a run of an earlier version lacks the keys that came later: only what it has is held against a recipe
+    name = min(known, key=lambda recipe: sum(own[key] != known[recipe].get(key, ABSENT) for key in own))
+    recipe = dict(known[name])
+    overrides = []
+    for part in PARTS:
+        target = own.get(f"{part}._target_")
+        if target != recipe.get(f"{part}._target_"):
+            override, brought = chosen(part, target)
+            overrides.append(override)
+            recipe |= brought | {part: None}
+    return name, (*overrides, *(f"{key}={shown(own[key])}" for key in own if own[key] != recipe.get(key, ABSENT)))
+
+
+def shown(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if value is None or isinstance(value, list | bool):
+        return json.dumps(value, separators=(",", ":"))
+    return str(value)
+
+
+def command(name: str, overrides: tuple[str, ...], seeds: list[int]) -> str:
+    """What a person types for these runs."""
+    words = ["python -m vae_lab", *(["-m"] if len(seeds) > 1 else []), *([f"experiment={name}"] if name else [])]
+    words += [f"'{item}'" if "[" in item else item for item in overrides]
+    words += [f"seed={','.join(map(str, sorted(seeds)))}"] if seeds != [0] else []
+    return f"`{' '.join(words)}`"
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """Mean, with the standard deviation where there are several values."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+
+
+def column(runs: list[dict[str, Any]], name: str, digits: int = 2) -> str:
+    """One figure of a row; a dash where a run lacks it."""
+    return spread([run[name] for run in runs], digits) if all(name in run for run in runs) else "–"
+
+
+def bound(runs: list[dict[str, Any]]) -> str:
+    """The importance-weighted bound at the largest k that any run has, and which runs those are."""
+    names = [name for run in runs for name in run if re.fullmatch(r"test/nll_iwae_\d+", name)]
+    if not names:
+        return "–"
+    name = max(names, key=lambda found: int(found.rpartition("_")[2]))
+    having = [run for run in runs if name in run]
+    error = f" ± {having[0][f'{name}_se']:.2f} over images" if len(having) == 1 else ""
+    seeds = f" (seed {', '.join(str(run['seed']) for run in having)})" if len(having) < len(runs) else ""
+    return f"{column(having, name)}{error}, k = {name.rpartition('_')[2]}{seeds}"
+
+
+Rows = dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]]
+
+
+def print_trained(rows: Rows) -> None:
+    """The first table: what was trained, and its bounds."""
+    machines = {f"{run['device']}, {run['versions']}" for runs in rows.values() for run in runs}
+    print(f"Machine: {'; '.join(sorted(machines))}.\n")
+    print(
+        "| command | binarization | epochs | seconds | NELBO | KL | reconstruction | −log p(x) | published |\n"
+        "|---|---|---|---|---|---|---|---|---|"
+    )
+    for (name, overrides), runs in rows.items():
+        what = runs[0]["binarization"] if runs[0]["binarization"] != "none" else "none: grey levels"
+        cells = [
+            command(name, overrides, [run["seed"] for run in runs]),
+            what if runs[0]["is_likelihood"] else f"{what}, a cross-entropy",
+            column(runs, "epochs", 0),
+            column(runs, "train/seconds", 0),
+            *(column(runs, f"test/{term}") for term in ("nelbo", "kl", "reconstruction")),
+            bound(runs),
+            PUBLISHED.get(name, "–") if not overrides else "–",
+        ]
+        print(f"| {' | '.join(cells)} |")
+
+
+def print_judged(rows: Rows) -> None:
+    """The second table: what a classifier says."""
+    yardsticks = ("samples", "frechet_distance_of_training_images", "nearest_distance_of_test_images")
+    found = {tuple(round(run[f"judge/{name}"], 2) for name in yardsticks) for runs in rows.values() for run in runs}
+    if len(found) > 1:
+        sys.exit("results.py: the runs were judged by different numbers of samples, or other classifiers")
+    samples, training, test = found.pop()
+    print(JUDGED.format(samples=samples, training=training, test=test))
+    figures = ("frechet_distance", "kernel_distance", "confidence", "class_balance", "nearest_distance")
+    for (name, overrides), runs in rows.items():
+        cells = [" ".join((name or "default", *overrides))]
+        cells += [column(runs, f"judge/{figure}", 3 if figure == "kernel_distance" else 2) for figure in figures]
+        cells += [column(runs, "test/active_units", 0)]
+        cells += [column(runs, f"judge/{figure}", 3) for figure in ("knn_accuracy", "linear_accuracy")]
+        print(f"| {' | '.join(cells)} |")
+
+
+def print_estimated(rows: Rows) -> None:
+    """The third table: the Monte Carlo KL beside its value."""
+    print(ESTIMATED.format(n=next(iter(rows.values()))[0]["estimator/n"]))
+    for (name, overrides), (run, *_) in rows.items():
+        estimate, error, value = (run[f"estimator/{part}"] for part in ("estimate", "error", "value"))
+        sigmas = (estimate - value) / error
+        print(
+            f"| {command(name, overrides, [0])} | {estimate:.5f} | {error:.5f} | {value:.5f} "
+            f"| {run['estimator/method']} | {sigmas:.1f} |"
+        )
+
+
+def main() -> None:
+    """Print the page."""
+    OmegaConf.register_new_resolver("output_dir", output_dir)
+    known = recipes()
+    rows: Rows = defaultdict(list)
+    for folder in map(Path, sys.argv[1:]):
+        if not (folder / "metrics.json").exists():
+            sys.exit(f"results.py: {folder}: no metrics.json in it; give folders of finished runs")
+        rows[recognise(folder, known)].append(json.loads((folder / "metrics.json").read_text()))
+
+    def having(figure: str) -> Rows:
+        kept = {key: [run for run in runs if figure in run] for key, runs in sorted(rows.items())}
+        return {key: runs for key, runs in kept.items() if runs}
+
+    print(HEAD)
+    for figure, table in (
+        ("test/nelbo", print_trained),
+        ("judge/samples", print_judged),
+        ("estimator/n", print_estimated),
+    ):
+        if found := having(figure):
+            table(found)
+
+
+if __name__ == "__main__":
+    main()
