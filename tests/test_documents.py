@@ -15,7 +15,7 @@ def test_theory_names_code_and_tests_that_exist():
     named = set(re.findall(r"test_\w+", text))
     assert len(named) > 20
     assert not {name for name in named if name not in tests}
-    for module, name in set(re.findall(r"`(\w+)\.(\w+)", text)):
+    for module, name in set(re.findall(r"`(\w+)\.(\w+)(?:\.\w+)?`", text)):
         if module != "torch" and name != "py":
             assert any(file.stem == module and name in source for file, source in code.items()), f"{module}.{name}"
 

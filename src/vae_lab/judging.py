@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 from torch import Tensor, nn
-from torchmetrics.image import FrechetInceptionDistance, KernelInceptionDistance
+from torchmetrics.image.fid import FrechetInceptionDistance  # torchmetrics.image names it only beside Inception
+from torchmetrics.image.kid import KernelInceptionDistance
 from tqdm import tqdm
 
 from vae_lab.data.batches import Batches
