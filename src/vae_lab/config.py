@@ -33,6 +33,10 @@ LIMITS: dict[str, Any] = {
     "evaluation.samples": Annotated[int, Field(ge=2)] | Literal["none"],
     "optimizer.lr": Positive,
     "optimizer.weight_decay": NotNegative,
+    "trainer.gradient_clip_val": Positive | None,
+    # a call of training_step is several steps, and ends with the epoch
+    "trainer.val_check_interval": Literal[1],
+    "trainer.accumulate_grad_batches": Literal[1],
     "trainer.max_epochs": Annotated[int, Field(ge=1)] | None,
     "trainer.max_steps": Annotated[int, Field(ge=-1)],
 }
@@ -133,7 +137,7 @@ def build_model(config: DictConfig) -> VAE:
         if config[key]
     }
     try:
-        return VAE(**parts)
+        return VAE(**parts, gradient_clip_val=config.trainer.gradient_clip_val)
     except NoClosedFormError as error:
         raise ConfigError("loss", type(parts["loss"]).__name__.lower(), f"{error}; use loss=sgvb") from error
 

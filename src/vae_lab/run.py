@@ -14,7 +14,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig
 
-from vae_lab import figures
+from vae_lab import figures, machine
 from vae_lab.callbacks import ProgressBar, render
 from vae_lab.cli import output_dir
 from vae_lab.config import build, build_data, build_model, check
@@ -43,6 +43,7 @@ def run(config: DictConfig) -> float:
     """
     written = RunFolder(HydraConfig.get().runtime.output_dir)
     _quiet_lightning()
+    machine.tune()
     tasks = {"train": train, "evaluate": evaluate, "estimator_check": estimator_check}
     try:
         check(config)
@@ -63,6 +64,7 @@ def _quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*`dataloader_iter`.*")  # training_step minds what they warn of
 
 
 def train(config: DictConfig, folder: RunFolder) -> float:
@@ -213,6 +215,7 @@ def _trainer(config: DictConfig, folder: RunFolder, extra: list[Any], loggers: b
             if node and loggers
         ],
         enable_progress_bar=on_terminal,
+        gradient_clip_val=None,  # the model has it: the trainer clips only where it takes the steps itself
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )

@@ -18,7 +18,16 @@ def draw(pixels: Tensor) -> Tensor:
     >>> draw(torch.tensor([0, 255], dtype=torch.uint8))
     tensor([0., 1.])
     """
-    return torch.bernoulli(scale(pixels))
+    if pixels.device.type != "cpu" or pixels.numel() % 8:
+        return torch.bernoulli(scale(pixels))
+    # On the CPU torch draws number by number; eight bytes of one draw take a third of the time. p / 255 is 0.ppp…
+    # in base 256: a random byte below p decides for 1, above p for 0, and where it is p the next digits decide.
+    digits = torch.empty(pixels.numel() // 8, dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)
+    rows, digits = pixels.reshape(-1, 8), digits.view(-1, 8)
+    bits, undecided = digits < rows, digits == rows
+    some = undecided.view(torch.int64).squeeze(1).nonzero().squeeze(1)
+    bits[some] |= undecided[some] & torch.bernoulli(scale(rows[some])).bool()
+    return bits.view(pixels.shape).float()
 
 
 def scale(pixels: Tensor) -> Tensor:
