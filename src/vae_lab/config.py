@@ -137,7 +137,7 @@ def build_model(config: DictConfig) -> VAE:
         if config[key]
     }
     try:
-        return VAE(**parts, gradient_clip_val=config.trainer.gradient_clip_val)
+        return VAE(**parts, gradient_clip_val=config.trainer.get("gradient_clip_val"))
     except NoClosedFormError as error:
         raise ConfigError("loss", type(parts["loss"]).__name__.lower(), f"{error}; use loss=sgvb") from error
 

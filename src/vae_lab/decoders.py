@@ -72,7 +72,8 @@ class MLPDecoder(Decoder):
 
     def forward(self, z: Tensor) -> Distribution:
         """The distribution of the images of codes z (…, latent); its samples are (…, channels, height, width)."""
-        return self.likelihood(self.net(z).unflatten(-1, self.image_shape))
+        output = self.net(z.reshape(-1, z.shape[-1]))
+        return self.likelihood(output.view(*z.shape[:-1], *self.image_shape))
 
     def start_at(self, mean_image: Tensor) -> None:
         """Set the last bias, one value a pixel."""

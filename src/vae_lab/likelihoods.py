@@ -29,20 +29,24 @@ def _logit(mean: Tensor) -> Tensor:
 
 
 class _BernoulliLogProb(torch.autograd.Function):
-    """log p = Σ_i x_i l_i − max(l_i, 0) − log(1 + e^{−|l_i|}) for logits l, and its gradient x − sigmoid(l).
+    """log p = Σ_i (x_i − ½) l_i − ½ |l_i| + log sigmoid(|l_i|) for logits l, and its gradient x − sigmoid(l).
 
-    The logarithms alone take a tenth of a training step, and half of an evaluation with many samples of z. Each
-    argument lies in (1, 2], so that 16 of them are multiplied before one logarithm is taken.
+    The last term is what costs. Each sigmoid lies in [½, 1), so that 16 of them are multiplied before one logarithm is
+    taken: half the time of an evaluation with many samples of z.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, value: Tensor) -> Tensor:
         ctx.save_for_backward(logits, value)
         logits = logits.flatten(-3)
-        together = math.gcd(logits.shape[-1], 16)
-        factors = logits.abs().neg_().exp_().add_(1).unflatten(-1, (-1, together)).prod(-1)
-        linear = (logits * value.flatten(-3)).sum(-1) - logits.relu().sum(-1)
-        return linear - factors.log_().sum(-1)
+        product = logits.abs()
+        linear = (logits * (value.flatten(-3) - 0.5)).sum(-1) - 0.5 * product.sum(-1)
+        product.sigmoid_()
+        for _ in range(4):
+            if product.shape[-1] % 2 == 0:
+                halves = product.chunk(2, dim=-1)
+                product = halves[0] * halves[1]
+        return linear + product.log_().sum(-1)
 
     @staticmethod
     @once_differentiable
@@ -51,6 +55,35 @@ class _BernoulliLogProb(torch.autograd.Function):
         gradient = gradient[..., None, None, None]
         of_value = (gradient * logits).sum_to_size(value.shape) if ctx.needs_input_grad[1] else None
         return ((value - logits.sigmoid()) * gradient).sum_to_size(logits.shape), of_value
+
+
+class _GaussianLogProb(torch.autograd.Function):
+    """log p = −Σ_i (x_i − m_i)² / 2 s² − n log s − ½ n log 2π, with gradients (x − m) / s² and Σ (x − m)² / s³ − n / s.
+
+    One pass over the pixels each way, a quarter of what autograd makes of the sum of squares.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, scale: Tensor, value: Tensor) -> Tensor:
+        difference = value - mean
+        pixels = difference.flatten(-3)
+        squares = torch.linalg.vecdot(pixels, pixels)
+        ctx.save_for_backward(difference, squares, scale)
+        ctx.shapes = mean.shape, value.shape
+        constant = (scale.log() + 0.5 * math.log(2 * math.pi)) * -pixels.shape[-1]
+        return torch.addcdiv(constant, squares, scale.square(), value=-0.5)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        difference, squares, scale = ctx.saved_tensors
+        of_mean = difference * (gradient / scale.square())[..., None, None, None]
+        of_scale = of_value = None
+        if ctx.needs_input_grad[1]:
+            of_scale = (gradient * (squares / scale.square() - difference.shape[-3:].numel()) / scale).sum()
+        if ctx.needs_input_grad[2]:
+            of_value = -of_mean.sum_to_size(ctx.shapes[1])
+        return of_mean.sum_to_size(ctx.shapes[0]), of_scale, of_value
 
 
 class _BernoulliImage(Independent):  # type: ignore[type-arg]  # not generic in every torch
@@ -76,10 +109,8 @@ class _GaussianImage(Independent):  # type: ignore[type-arg]
         self.scale = scale
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Of images (…, channels, height, width): −Σ_i (x_i − m_i)² / 2 s² − n log s − ½ n log 2π."""
-        squares = (value - self.mean).square().flatten(-3).sum(-1)
-        constant = self.scale.log() + 0.5 * math.log(2 * math.pi)
-        return -squares / (2 * self.scale.square()) - self.event_shape.numel() * constant
+        """Of images (…, channels, height, width)."""
+        return _GaussianLogProb.apply(self.mean, self.scale, value)
 
 
 class Bernoulli(Likelihood):

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from lightning import LightningModule
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -38,7 +40,7 @@ class TermSums:
 
     def add(self, terms: Terms) -> None:
         """Add one batch; nothing is read from the device."""
-        self.pending.append(torch.stack((terms.reconstruction.detach().sum(), terms.kl.detach().sum())))
+        self.pending.append(torch.stack((terms.reconstruction.detach(), terms.kl.detach())).sum(1))
         self.images += len(terms.kl)
 
     def read(self) -> list[tuple[float, float]]:
@@ -96,6 +98,7 @@ class VAE(LightningModule):
     """
 
     steps_at_once = 16  # steps in one call of training_step: what the trainer does around it is done once for all
+    encoded_at_once = 1000  # images
     read_every_n_steps = 50  # how often, at least, training sums are fetched, checked and shown
 
     def __init__(
@@ -135,7 +138,9 @@ class VAE(LightningModule):
             (…, latent). The distribution itself is ``model.encoder(x)``.
         """
         images = self._own(x).reshape(-1, *self.image_shape)
-        return self.encoder(images).mean.reshape(*x.shape[:-3], -1)
+        # in parts: a convolutional net's activations of 10,000 images take a gigabyte
+        means = [self.encoder(part).mean for part in images.split(self.encoded_at_once)]
+        return torch.cat(means).reshape(*x.shape[:-3], -1)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
@@ -189,8 +194,8 @@ class VAE(LightningModule):
         return -bounds(self, self._own(x), k).nll
 
     def _own(self, values: Tensor) -> Tensor:
-        parameter = next(self.parameters())
-        return values.to(parameter.device, parameter.dtype)
+        assert isinstance(self.dtype, torch.dtype)
+        return values.to(self.device, self.dtype)
 
     # --- training it ---------------------------------------------------------------------------------
 
@@ -210,18 +215,35 @@ class VAE(LightningModule):
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         assert isinstance(optimizer, LightningOptimizer)
         assert isinstance(schedule, LRScheduler | None)
+        take_step = self._step if _steps_are_heard(self.trainer) else self._quick_step
+        epoch, batches = self.trainer.current_epoch, self.trainer.num_training_batches
         for batch, batch_idx, _ in itertools.islice(dataloader_iter, self._steps_to_take()):
             terms = self.loss(self, self._own(_images(batch)))
-            epochs = self.trainer.current_epoch + batch_idx / self.trainer.num_training_batches
-            optimizer.zero_grad()
-            self.manual_backward((terms.reconstruction + self.loss.weight(epochs) * terms.kl).mean())
-            optimizer.step()
+            weight = self.loss.weight(epoch + batch_idx / batches)
+            take_step(optimizer, (terms.reconstruction + weight * terms.kl).mean())
             if schedule is not None:
                 schedule.step()
             self.train_terms.add(terms)
         if len(self.train_terms.pending) >= self.read_every_n_steps:
             self._read_training()
             self.log("nelbo", self.train_terms.nelbo, prog_bar=True, logger=False, batch_size=1)
+
+    def _step(self, optimizer: LightningOptimizer, loss: Tensor) -> None:
+        """One step by way of the strategy, the precision and everybody's hooks."""
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+    def _quick_step(self, optimizer: LightningOptimizer, loss: Tensor) -> None:
+        """The same step where nobody stands in between: Lightning's way round costs 140 µs, 3 % of a small model's."""
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+        loss.backward()
+        self.on_before_optimizer_step(optimizer.optimizer)
+        optimizer._on_before_step()
+        optimizer.optimizer.step()
+        optimizer._on_after_step()  # counts it: global_step
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradient, where the precision has unscaled it already."""
@@ -297,6 +319,16 @@ class VAE(LightningModule):
         reduced = self.trainer.strategy.reduce(totals.to(device), reduce_op="sum")
         assert isinstance(reduced, Tensor)
         return reduced
+
+
+def _steps_are_heard(trainer: Trainer) -> bool:
+    """Whether the strategy, the precision or a callback has something to do within an optimiser step."""
+    hooks = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
+    return (
+        not isinstance(trainer.strategy, SingleDeviceStrategy)
+        or getattr(trainer.precision_plugin, "scaler", None) is not None
+        or any(is_overridden(hook, callback, Callback) for callback in trainer.callbacks for hook in hooks)  # type: ignore[attr-defined]
+    )
 
 
 def _images(batch: Batch) -> Tensor:

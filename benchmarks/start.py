@@ -1,0 +1,62 @@
+"""Seconds from `python -m vae_lab` to its first training step: python benchmarks/start.py [ROUNDS]
+
+Beside it the bare import of torch and lightning, in turns; medians with ranges. The data lie in the cache, byte code
+is written, one thread.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback
+
+HERE = Path(__file__).parent
+
+
+class FirstStep(Callback):
+    """Writes down when the first call of training_step begins."""
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """The moment, once."""
+        file = Path(os.environ["FIRST_STEP"])
+        if not file.exists():
+            file.write_text(str(time.time()))
+
+
+def bare_import() -> float:
+    """Seconds of a process that imports torch and lightning and ends there."""
+    started = time.time()
+    command = [sys.executable, "-c", "import torch, lightning, time; print(time.time())"]
+    return float(subprocess.check_output(command)) - started
+
+
+def first_step() -> float:
+    """Seconds of a run to its first step."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"FIRST_STEP": f"{folder}/first", "PYTHONPATH": str(HERE)}
+        command = [sys.executable, "-m", "vae_lab", "+callbacks.first_step._target_=start.FirstStep"]
+        command += ["debug=fast", "trainer.accelerator=cpu", f"hydra.run.dir={folder}/run"]
+        started = time.time()
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        return float(Path(folder, "first").read_text()) - started
+
+
+def main(rounds: int) -> None:
+    """Measure in turns and print."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    pairs = [(bare_import(), first_step()) for _ in range(rounds)]
+    for name, seconds in (
+        ("import torch, lightning", [bare for bare, _ in pairs]),
+        ("to the first step", [first for _, first in pairs]),
+        ("beyond the import", [first - bare for bare, first in pairs]),
+    ):
+        print(f"{name:24} {statistics.median(seconds):5.2f} s ({min(seconds):.2f} – {max(seconds):.2f})")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
