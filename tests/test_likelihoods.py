@@ -30,6 +30,15 @@ def test_bernoulli_in_float32_stays_near_float64_at_extreme_logits(gradient):
     torch.testing.assert_close(single.double(), double, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian(learned=True, squash=False), Gaussian(learned=True)])
+def test_gradients_are_those_of_finite_differences(likelihood):
+    likelihood.double()
+    output = torch.randn(2, 3, 1, 4, 4, dtype=torch.float64, requires_grad=True)
+    x = torch.rand(3, 1, 4, 4, dtype=torch.float64, requires_grad=True)
+    parameters = [p for p in likelihood.parameters() if p.requires_grad]
+    assert torch.autograd.gradcheck(lambda output, x, *_: likelihood(output).log_prob(x), (output, x, *parameters))
+
+
 @pytest.mark.parametrize("scale", [0.1, math.sqrt(0.5)])
 def test_gaussian_log_prob_is_the_direct_sum(scale):
     output, x = torch.randn(4, 1, 28, 28, dtype=torch.float64), torch.rand(4, 1, 28, 28, dtype=torch.float64)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from lightning import Callback
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -43,6 +44,13 @@ def test_interpolation_starts_and_ends_at_the_reconstructions(model):
     torch.testing.assert_close(walk[0], model.reconstruct(x1))
     torch.testing.assert_close(walk[-1], model.reconstruct(x2))
     torch.testing.assert_close(walk[1], model.decode(0.75 * model.encode(x1) + 0.25 * model.encode(x2)))
+
+
+def test_images_are_encoded_in_parts(model, monkeypatch):
+    x = torch.rand(7, 1, 28, 28)
+    whole = model.encode(x)
+    monkeypatch.setattr(model, "encoded_at_once", 3)
+    torch.testing.assert_close(model.encode(x), whole)
 
 
 def test_using_a_model_leaves_no_graph(model):
@@ -126,6 +134,57 @@ def test_the_schedule_is_stepped_with_the_optimiser(tmp_path, small_data):
     trainer(tmp_path, max_epochs=3).fit(model, small_data)
     assert [row["lr"] for row in model.history][-1] == 0
     assert model.history[0]["lr"] > model.history[1]["lr"] > 0
+
+
+class Listener(Callback):
+    """Has something to do within a step, so that all of Lightning's hooks are called."""
+
+    def __init__(self):
+        self.steps = 0
+
+    def on_before_optimizer_step(self, *_):
+        self.steps += 1
+
+
+@pytest.mark.parametrize("gradient_clip_val", [None, 0.5])
+def test_quick_steps_are_the_steps_that_callbacks_hear(tmp_path, small_data, gradient_clip_val):
+    def weights(*callbacks):
+        torch.manual_seed(3)
+        model = small_vae(gradient_clip_val=gradient_clip_val, scheduler=warmup_cosine)
+        fit = trainer(tmp_path, callbacks=list(callbacks))
+        fit.fit(model, small_data)
+        assert fit.global_step == 10
+        return model.state_dict()
+
+    listener = Listener()
+    torch.testing.assert_close(weights(), weights(listener), rtol=0, atol=0)
+    assert listener.steps == 10
+
+
+def test_a_clipped_gradient_has_at_most_its_norm(tmp_path, small_data):
+    model = small_vae(gradient_clip_val=0.01, optimizer=lambda p: torch.optim.SGD(p, lr=1.0))
+    before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+    trainer(tmp_path, max_steps=1, max_epochs=None).fit(model, small_data)
+    after = torch.cat([p.detach().flatten() for p in model.parameters()])
+    assert (after - before).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"), [({"max_steps": 23, "max_epochs": -1}, 23), ({"limit_train_batches": 3}, 6)]
+)
+def test_training_ends_at_the_step_that_is_asked_for(tmp_path, options, steps):
+    images, _ = digits(20 * 8)
+    model = small_vae()
+    fit = trainer(tmp_path, **options)
+    fit.fit(model, DataLoader(images.float() / 255, batch_size=8))
+    assert fit.global_step == steps
+    assert model.history[0]["train/n"] == 8 * min(20, fit.num_training_batches)
+
+
+def test_validation_happens_after_every_epoch(tmp_path, small_data):
+    model = small_vae()
+    trainer(tmp_path, max_epochs=3).fit(model, small_data)
+    assert [row["val/n"] for row in model.history] == [30, 30, 30]
 
 
 class Poison(nn.Module):

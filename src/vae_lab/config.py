@@ -29,6 +29,8 @@ LIMITS: dict[str, Any] = {
     "hidden_dims": HiddenDims,
     "channels": HiddenDims,
     "seed": Annotated[int, Field(ge=0, lt=2**32)],
+    "compile": bool,
+    "start_at_data_mean": bool,
     "evaluation.k": Width,
     "evaluation.samples": Annotated[int, Field(ge=2)] | Literal["none"],
     "optimizer.lr": Positive,

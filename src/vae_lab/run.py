@@ -82,6 +82,11 @@ def train(config: DictConfig, folder: RunFolder) -> float:
         data.trainer = trainer
         data.setup()
         model.decoder.start_at(data.mean_image().cpu())
+    if config.compile:
+        # on a GPU the compiled steps are captured as graphs, so that small nets do not wait for kernels to start
+        torch.compiler.reset()  # a sweep compiles more models in one process than the compiler keeps apart
+        graphs = trainer.strategy.root_device.type == "cuda"
+        model.loss.compile(mode="reduce-overhead" if graphs else None)
     _fit(trainer, model, data, folder)
     seconds = timer.time_elapsed("train") - timer.time_elapsed("validate")
     facts = {
