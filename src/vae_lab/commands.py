@@ -66,9 +66,10 @@ def typed(value: Any) -> str:
 
 
 def choices(group: str) -> dict[str, Any]:
-    """The choices of a part, and the class that each names; None for one that names none itself."""
+    """The choices of a part, and the class that each names, or None; empty for what is no part."""
     found = {}
-    for file in sorted((CONF / group).glob("*.yaml")):
+    # a key of somebody's config must not lead out of the folder
+    for file in sorted((CONF / group).glob("*.yaml")) if group.isidentifier() else []:
         node = OmegaConf.load(file)
         found[file.stem] = node.get("_target_") if isinstance(node, DictConfig) else None
     return found
