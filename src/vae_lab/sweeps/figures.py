@@ -136,16 +136,19 @@ def line(axis: Axis, measured: dict[str, Sequence[Measured]], runs: Sequence[tup
         means, sds = (np.array([value[i] or 0.0 for value in values])[order] for i in (0, 1))
         joined = "-" if axis.is_numeric else "none"
         spread = sds if sds.any() else None
-        # side by side, where they would cover each other
+        # side by side, where they would cover each other; what is moved aside does not count towards the limits
         aside = axes.transData + ScaledTranslation(AWAY * index, 0, figure.dpi_scale_trans)
         axes.errorbar(
             places, means, yerr=spread, linestyle=joined, marker="os"[index % 2], capsize=4, label=name, transform=aside
         )
+        axes.update_datalim(np.column_stack((np.tile(places, 2), np.concatenate((means - sds, means + sds)))))
     if len(runs) > len(axis.values):
         places = axis.places([value for value, _ in runs])
         nelbos = [nelbo for _, nelbo in runs]
         aside = axes.transData + ScaledTranslation(-AWAY, 0, figure.dpi_scale_trans)
         axes.plot(places, nelbos, ".", color="C0", alpha=0.6, label="each run", transform=aside)
+        axes.update_datalim(np.column_stack((places, nelbos)))
+    axes.autoscale_view()
     _along(axes, axis)
     drawn = [value.mean for values in measured.values() for value in values]
     _limit(axes, drawn, min([*drawn, *(nelbo for _, nelbo in runs)]))
@@ -218,7 +221,7 @@ def parallel(axes_of: Sequence[Axis], measured: Sequence[Measured], name: str) -
 
 
 class Curve(NamedTuple):
-    """The NELBO of one run by epoch, the first epoch being 1."""
+    """The NELBO of one run by epoch, the first epoch being 1; its label is that of the setting."""
 
     label: str
     epochs: Sequence[float]
@@ -226,7 +229,7 @@ class Curve(NamedTuple):
 
 
 def learning_curves(curves: Sequence[Curve], name: str) -> Figure:
-    """The curves of all runs together, coloured by rank; the best few are named.
+    """The curves of all runs together; those of one label have one colour, by rank, and the best few are named.
 
     Args:
         curves: the best run first.
@@ -234,30 +237,29 @@ def learning_curves(curves: Sequence[Curve], name: str) -> Figure:
     """
     figure = _blank(6.4, 4.6)
     axes = figure.subplots()
-    for rank, curve in reversed(list(enumerate(curves))):
-        label = curve.label if rank < NAMED else None
-        axes.plot(
+    labels = list(dict.fromkeys(curve.label for curve in curves))
+    named = {}
+    for curve in reversed(curves):
+        rank = labels.index(curve.label)
+        (named[rank],) = axes.plot(
             curve.epochs,
             curve.nelbos,
-            label=label,
-            color=_rank_colour(rank, len(curves)),
+            color=_rank_colour(rank, len(labels)),
             linewidth=2.2 if rank == 0 else 1.2,
             marker="o" if len(curve.epochs) < 12 else None,
             markersize=3,
-            zorder=3 - rank / 1000,
         )
-    if len(curves) > NAMED:
-        worst = _rank_colour(len(curves) - 1, len(curves))
-        axes.plot([], [], color=worst, label=f"{len(curves) - NAMED} more, the worst lightest", zorder=0)
+    shown = [(named[rank], label) for rank, label in enumerate(labels[:NAMED])]
+    if len(labels) > NAMED:
+        shown.append((named[len(labels) - 1], f"{len(labels) - NAMED} more, the worst lightest"))
+    handles, texts = zip(*shown, strict=True)
+    figure.legend(handles, texts, frameon=False, fontsize=8, loc="outside lower left")
     # the first epochs of all runs are alike and far above the rest
     ends = [curve.nelbos[at] for curve in curves for at in (len(curve.nelbos) // 10, -1)]
     _limit(axes, ends, min(min(curve.nelbos) for curve in curves))
     axes.set(xlabel="epoch", ylabel=f"{name} / {UNIT}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
-    handles, labels = axes.get_legend_handles_labels()
-    best_first = sorted(zip(handles, labels, strict=True), key=lambda item: -item[0].get_zorder())
-    figure.legend(*zip(*best_first, strict=True), frameon=False, fontsize=8, loc="outside lower left")
     return figure
 
 

@@ -43,8 +43,9 @@ def drawn(sweep: Sweep) -> dict[str, Figure]:
         return {}
     found = {_heading(sweep): _over_keys(sweep)}
     curves = [
-        Curve(_plain(_label_of(sweep, run)), *zip(*points, strict=True))
-        for run in sweep.finished
+        Curve(_plain(setting.label if sweep.keys else _label_of(sweep, run)), *zip(*points, strict=True))
+        for setting in sweep.settings
+        for run in setting.runs
         if (points := nelbo_by_epoch(run.history))
     ]
     if curves:

@@ -94,6 +94,14 @@ def read(sweep_dir: Path) -> list[Run]:
     return [replace(run, settings=usual | run.settings) if run.config is None and run.settings else run for run in runs]
 
 
+def settings_of(config: DictConfig) -> Leaves:
+    """Every value that a run's result can hang on: callbacks of ours draw and save, and change nothing."""
+    found = leaves(config, resolve=False)
+    classes = {key.removesuffix("_target_"): str(value) for key, value in found.items() if key.endswith(CLASS)}
+    drawing = tuple(key for key, target in classes.items() if target.startswith("vae_lab.callbacks."))
+    return {key: value for key, value in found.items() if not key.startswith(drawing)}
+
+
 def nelbo_by_epoch(history: Sequence[Mapping[str, float]]) -> list[tuple[int, float]]:
     """Epochs, counted from 1, and the NELBO that runs are chosen by, where it is a finite number."""
     name = "val/nelbo" if any("val/nelbo" in row for row in history) else "train/nelbo"
@@ -129,7 +137,7 @@ def _read_run(path: Path, name: str) -> Run:
     try:
         if folder.config_file.exists():
             config = folder.read_plain_config()
-            settings = _settings(config)
+            settings = settings_of(config)
         history = folder.read_history()
         metrics = _measured(folder, history)
     except RunFolderError as error:
@@ -155,17 +163,6 @@ def _measured(folder: RunFolder, history: list[dict[str, float]]) -> dict[str, A
 
 def _is_figure(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _settings(config: DictConfig) -> Leaves:
-    """What a run's result can hang on: callbacks of ours draw and save, and change nothing."""
-    found = leaves(config, resolve=False)
-    drawing = tuple(
-        f"{key.removesuffix('_target_')}"
-        for key, value in found.items()
-        if key.endswith(CLASS) and str(value).startswith("vae_lab.callbacks.")
-    )
-    return {key: value for key, value in found.items() if not (drawing and key.startswith(drawing))}
 
 
 def _settings_of_name(name: str) -> Leaves:

@@ -135,7 +135,19 @@ def swept_keys(runs: Sequence[Run]) -> list[str]:
     # the order of the configs, with keys that only some have where they first turn up
     keys = list(dict.fromkeys(key for run in runs for key in run.settings))
     runs = [run for run in runs if run.settings]
-    return [key for key in keys if key != "seed" and _differs(key, runs) and not _follows(key, runs)]
+    return [key for key in keys if key != "seed" and _differs(key, runs) and not follows(key, runs)]
+
+
+def follows(key: str, runs: Sequence[Run]) -> bool:
+    """Whether a shorter key that this one ends with has the same value in each run that has this one."""
+    return any(
+        all(
+            shorter in run.settings and _key_of(run.settings[shorter]) == _key_of(run.settings[key])
+            for run in runs
+            if key in run.settings
+        )
+        for shorter in _endings(key)
+    )
 
 
 def independent(keys: Sequence[str], settings: Sequence[Setting]) -> list[list[str]]:
@@ -216,17 +228,6 @@ def _differs(key: str, runs: Sequence[Run]) -> bool:
             classes = tuple(run.settings.get(name) for name in above if name != key)
             values[classes].add(_key_of(run.settings.get(key)))
     return any(len(found) > 1 for found in values.values())
-
-
-def _follows(key: str, runs: Sequence[Run]) -> bool:
-    return any(
-        all(
-            shorter in run.settings and _key_of(run.settings[shorter]) == _key_of(run.settings[key])
-            for run in runs
-            if key in run.settings
-        )
-        for shorter in _endings(key)
-    )
 
 
 def _endings(key: str) -> Iterator[str]:
