@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.estimators import Curve
 from vae_lab.sweeps.runs import Run, settings_of
@@ -25,11 +25,14 @@ def hparams_of(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]
         config: of the run.
         choices: of the groups, as Hydra made them.
     """
-    run = Run(Path(), "", settings_of(config))
+    # resolved, as it is in the run folder: a value that follows another is then known by being equal
+    resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    assert isinstance(resolved, DictConfig)
+    run = Run(Path(), "", settings_of(resolved))
     found = {
         name_of(key): value if _is_number(value) else value_shown(key, value)
         for key, value in run.settings.items()
-        if not key.endswith("._partial_") and not follows(key, [run])
+        if key != "task" and not key.endswith("._partial_") and not follows(key, [run])
     }
     return found | {name: str(choice) for name, choice in choices.items() if name in found}
 

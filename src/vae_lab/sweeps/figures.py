@@ -18,6 +18,7 @@ DPI = 160
 NAMED = 6  # curves that a legend can hold and a reader can tell apart
 AWAY = 0.08  # inches between markers of one place
 TICKS = 10  # levels of one axis that can be named
+LONGEST = 90  # characters of a name in a legend
 UNIT = "nats per image"
 
 Value = float | str
@@ -249,7 +250,7 @@ def learning_curves(curves: Sequence[Curve], name: str) -> Figure:
             marker="o" if len(curve.epochs) < 12 else None,
             markersize=3,
         )
-    shown = [(named[rank], label) for rank, label in enumerate(labels[:NAMED])]
+    shown = [(named[rank], label[:LONGEST]) for rank, label in enumerate(labels[:NAMED])]
     if len(labels) > NAMED:
         shown.append((named[len(labels) - 1], f"{len(labels) - NAMED} more, the worst lightest"))
     handles, texts = zip(*shown, strict=True)

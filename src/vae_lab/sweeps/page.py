@@ -16,7 +16,7 @@ from vae_lab.sweeps import figures
 from vae_lab.sweeps.answer import best_command, figure_of, how_sure, over_seeds, seed_commands
 from vae_lab.sweeps.figures import Axis, Curve, Measured, Value
 from vae_lab.sweeps.runs import Run, nelbo_by_epoch
-from vae_lab.sweeps.settings import Setting, Sweep, levels_of, name_of, shown, values_of
+from vae_lab.sweeps.settings import Setting, Sweep, label_of, levels_of, name_of, shown, values_of
 
 TEMPLATE = Path(__file__).with_name("page.html")
 SIDE_BY_SIDE = 4  # sample grids
@@ -43,7 +43,7 @@ def drawn(sweep: Sweep) -> dict[str, Figure]:
         return {}
     found = {_heading(sweep): _over_keys(sweep)}
     curves = [
-        Curve(_plain(setting.label if sweep.keys else _label_of(sweep, run)), *zip(*points, strict=True))
+        Curve(_curve_label(sweep, run), *zip(*points, strict=True))
         for setting in sweep.settings
         for run in setting.runs
         if (points := nelbo_by_epoch(run.history))
@@ -136,7 +136,7 @@ def _axis(keys: Sequence[str], settings: Sequence[Setting]) -> Axis:
     def on_axis(value: object) -> Value:
         return float(value) if numeric and isinstance(value, int | float) else _plain(shown(key, value))
 
-    more = f" (and {len(keys) - 1} more with it)" if len(keys) > 1 else ""
+    more = f"\n(and {len(keys) - 1} more with it)" if len(keys) > 1 else ""
     values = [on_axis(setting.values.get(key)) for setting in settings]
     return Axis(_plain(f"{name_of(key)}{more}"), values, list(dict.fromkeys(map(on_axis, levels))))
 
@@ -146,9 +146,14 @@ def _plain(text: str) -> str:
     return (text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…").replace("$", r"\$")
 
 
+def _curve_label(sweep: Sweep, run: Run) -> str:
+    """The setting, by one key of each axis; the seed where that is all there is to tell runs by."""
+    values = values_of(run, [axis[0] for axis in sweep.axes])
+    return (label_of(values) or f"seed={run.seed}").replace("$", r"\$")
+
+
 def _label_of(sweep: Sweep, run: Run) -> str:
-    of_setting = Setting(values_of(run, sweep.keys), [run]).label if sweep.keys else ""
-    return f"{of_setting}  seed={run.seed}".strip()
+    return f"{label_of(values_of(run, sweep.keys))}  seed={run.seed}".strip()
 
 
 def _samples(sweep: Sweep) -> str:

@@ -43,7 +43,7 @@ class Setting:
     @property
     def label(self) -> str:
         """The swept keys and their values, as a person types them."""
-        return "  ".join(f"{name_of(key)}={shown(key, value)}" for key, value in self.values.items()) or "the only one"
+        return label_of(self.values) or "the only one"
 
 
 @dataclass(frozen=True)
@@ -135,27 +135,27 @@ def swept_keys(runs: Sequence[Run]) -> list[str]:
     # the order of the configs, with keys that only some have where they first turn up
     keys = list(dict.fromkeys(key for run in runs for key in run.settings))
     runs = [run for run in runs if run.settings]
-    return [key for key in keys if key != "seed" and _differs(key, runs) and not follows(key, runs)]
+    # in a run that is known by its folder's name, nothing follows what the name says
+    configured = [run for run in runs if run.config is not None]
+    return [key for key in keys if key != "seed" and _differs(key, runs) and not follows(key, configured)]
 
 
 def follows(key: str, runs: Sequence[Run]) -> bool:
     """Whether a shorter key that this one ends with has the same value in each run that has this one."""
-    return any(
-        all(
-            shorter in run.settings and _key_of(run.settings[shorter]) == _key_of(run.settings[key])
-            for run in runs
-            if key in run.settings
-        )
+    having = [run.settings for run in runs if key in run.settings]
+    return bool(having) and any(
+        all(shorter in values and _key_of(values[shorter]) == _key_of(values[key]) for values in having)
         for shorter in _endings(key)
     )
 
 
 def independent(keys: Sequence[str], settings: Sequence[Setting]) -> list[list[str]]:
-    """Swept keys, those that change hand in hand together: two activations that were set as one are one axis."""
+    """The keys that differ between settings, those that change hand in hand together: they are one axis."""
     found: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for key in keys:
         values = [_key_of(setting.values.get(key)) for setting in settings]
-        found[tuple(values.index(value) for value in values)].append(key)
+        if len(set(values)) > 1:
+            found[tuple(values.index(value) for value in values)].append(key)
     return list(found.values())
 
 
@@ -193,6 +193,11 @@ def levels_of(key: str, settings: Sequence[Setting]) -> list[Any]:
 def values_of(run: Run, keys: Sequence[str]) -> Leaves:
     """The swept values of a run, without the arguments of a class that is not its own."""
     return {key: run.settings.get(key) for key in keys if key in run.settings or key.endswith(CLASS)}
+
+
+def label_of(values: Leaves) -> str:
+    """Keys and values as a person types them."""
+    return "  ".join(f"{name_of(key)}={shown(key, value)}" for key, value in values.items())
 
 
 def name_of(key: str) -> str:
