@@ -152,7 +152,7 @@ def line(axis: Axis, measured: dict[str, Sequence[Measured]], runs: Sequence[tup
     axes.autoscale_view()
     _along(axes, axis)
     drawn = [value.mean for values in measured.values() for value in values]
-    _limit(axes, drawn, min([*drawn, *(nelbo for _, nelbo in runs)]))
+    _limit(axes, drawn, [*drawn, *(nelbo for _, nelbo in runs)], "above")
     axes.set(xlabel=axis.name, ylabel=f"NELBO / {UNIT}")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
@@ -163,18 +163,19 @@ def seeds(nelbos: dict[str, Sequence[tuple[str, float]]]) -> Figure:
     """Figures by seed, with their mean and a band of one standard deviation.
 
     Args:
-        nelbos: for each figure's name the seeds and values.
+        nelbos: for each figure's name the seeds and values, of the same runs.
     """
     figure = _blank(7.0, 3.2)
     axes = figure.subplots()
     for index, (name, points) in enumerate(nelbos.items()):
         values = [value for _, value in points]
         colour, mean = f"C{index}", statistics.mean(values)
-        axes.scatter([seed for seed, _ in points], values, color=colour, marker="os"[index % 2], label=name)
+        axes.scatter(range(len(values)), values, color=colour, marker="os"[index % 2], label=name)
         axes.axhline(mean, color=colour, linewidth=1)
         if len(values) > 1:
             sd = statistics.stdev(values)
             axes.axhspan(mean - sd, mean + sd, color=colour, alpha=0.12, linewidth=0)
+        axes.set_xticks(range(len(values)), [seed for seed, _ in points])
     axes.set(xlabel="seed", ylabel=f"NELBO / {UNIT}")
     axes.legend(frameon=False, ncols=2)
     axes.margins(y=0.2)
@@ -256,8 +257,8 @@ def learning_curves(curves: Sequence[Curve], name: str) -> Figure:
     handles, texts = zip(*shown, strict=True)
     figure.legend(handles, texts, frameon=False, fontsize=8, loc="outside lower left")
     # the first epochs of all runs are alike and far above the rest
-    ends = [curve.nelbos[at] for curve in curves for at in (len(curve.nelbos) // 10, -1)]
-    _limit(axes, ends, min(min(curve.nelbos) for curve in curves))
+    judged = [curve.nelbos[at] for curve in curves for at in (len(curve.nelbos) // 10, -1)]
+    _limit(axes, judged, [nelbo for curve in curves for nelbo in curve.nelbos], "above")
     axes.set(xlabel="epoch", ylabel=f"{name} / {UNIT}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
@@ -288,13 +289,13 @@ def _ceiling(nelbos: Sequence[float]) -> float:
     return min(high, low + 3 * (middle - low)) if middle > low else high
 
 
-def _limit(axes: Axes, nelbos: Sequence[float], lowest: float) -> None:
-    """End the vertical axis at the ceiling of these, where some lie above it, and say how many."""
-    above = sum(nelbo > _ceiling(nelbos) for nelbo in nelbos)
-    if above:
-        height = _ceiling(nelbos) - lowest
-        axes.set_ylim(lowest - 0.05 * height, lowest + 1.05 * height)
-        axes.annotate(f"↑ {above} above", (0.01, 0.99), xycoords="axes fraction", va="top", fontsize=8, color="0.4")
+def _limit(axes: Axes, judged: Sequence[float], drawn: Sequence[float], note: str) -> None:
+    """End the vertical axis at the ceiling of some figures where others lie above, and say how many of those."""
+    low, ceiling = min(drawn), _ceiling(judged)
+    if max(drawn) > ceiling > low:
+        axes.set_ylim(low - 0.05 * (ceiling - low), ceiling + 0.05 * (ceiling - low))
+    if above := sum(nelbo > ceiling for nelbo in judged):
+        axes.annotate(f"↑ {above} {note}", (0.01, 0.99), xycoords="axes fraction", va="top", fontsize=8, color="0.4")
 
 
 def _rank_colour(rank: int, count: int) -> tuple[float, float, float, float]:

@@ -103,7 +103,7 @@ def _over_keys(sweep: Sweep) -> Figure:
     measured = [_measured(setting, "best/nelbo") for setting in settings]
     axes = [_axis(keys, settings) for keys in sweep.axes]
     if not axes:
-        runs = sorted(settings[0].runs, key=lambda run: str(run.seed))
+        runs = sorted(settings[0].runs, key=lambda run: str(run.seed).zfill(10))
         metrics = {name: "best/nelbo", "test NELBO": "test/nelbo"}
         return figures.seeds(
             {title: [(_plain(str(run.seed)), run.metrics[metric]) for run in runs] for title, metric in metrics.items()}

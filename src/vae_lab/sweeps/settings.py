@@ -43,7 +43,7 @@ class Setting:
     @property
     def label(self) -> str:
         """The swept keys and their values, as a person types them."""
-        return label_of(self.values) or "the only one"
+        return label_of(self.values) or "the one setting"
 
 
 @dataclass(frozen=True)
