@@ -9,30 +9,11 @@ import re
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-
-from vae_lab.cli import CONF, output_dir
-
-# what is not a setting of the experiment: where it ran, and what was measured afterwards
-APART = (
-    "seed",
-    "data.seed",
-    "data.root",
-    "run_dir",
-    "trainer.accelerator",
-    "trainer.devices",
-    "evaluation.",
-    "logger.",
-)
-
-PARTS = ("encoder", "decoder", "likelihood", "prior", "loss", "optimizer", "scheduler")
-RUN_WIDE = ("latent_dim", "hidden_dims", "channels")
-ABSENT = object()
+from vae_lab.commands import command, overrides_of
+from vae_lab.run_folder import RunFolder
 
 PUBLISHED = {
     "bernoulli_z10": "100.16, mean of ten (best 99.37; KL 19.27, reconstruction 80.89)",
@@ -77,69 +58,17 @@ The untrained notebook model, one batch of 256 images, {n:,} samples of z an ima
 |---|---|---|---|---|---|"""
 
 
-def settings(config: Any) -> dict[str, Any]:
-    """Every value below its dotted key, without what APART leaves out and what only repeats a run-wide value."""
-
-    def walk(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-        for key, value in node.items():
-            if isinstance(value, dict) and value:
-                yield from walk(value, f"{prefix}{key}.")
-            elif not f"{prefix}{key}".startswith(APART) and not (prefix and key in RUN_WIDE):
-                yield f"{prefix}{key}", value
-
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    return dict(walk(plain, ""))
+def recognise(run: Path) -> tuple[str, tuple[str, ...]]:
+    """The recipe that a run differs least from, and the overrides that make up the difference; seeds are one row."""
+    overrides = [item for item in overrides_of(RunFolder(run).read_plain_config()) if not item.startswith("seed=")]
+    recipe = overrides[0] if overrides and overrides[0].startswith("experiment=") else ""
+    return recipe.removeprefix("experiment="), tuple(item for item in overrides if item != recipe)
 
 
-def recipes() -> dict[str, dict[str, Any]]:
-    """Settings of each recipe, and of the defaults under an empty name."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        found = {"": settings(compose("config"))}
-        for file in sorted((CONF / "experiment").glob("*.yaml")):
-            found[file.stem] = settings(compose("config", [f"experiment={file.stem}"]))
-    return found
-
-
-def chosen(part: str, target: Any) -> tuple[str, dict[str, Any]]:
-    """The override that chooses a class of a part, and the settings that come with it."""
-    for file in sorted((CONF / part).glob("*.yaml")):
-        node = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        assert isinstance(node, dict)
-        if node.get("_target_") == target:
-            return f"{part}={file.stem}", {f"{part}.{key!s}": value for key, value in node.items()}
-    raise LookupError(f"no choice of conf/{part}/ is {target}")
-
-
-def recognise(run: Path, known: dict[str, dict[str, Any]]) -> tuple[str, tuple[str, ...]]:
-    """The recipe that a run differs least from, and the overrides that make up the difference."""
-    own = settings(OmegaConf.load(run / "config.yaml"))
-    # a run of an earlier version lacks the keys that came later: only what it has is held against a recipe
-    name = min(known, key=lambda recipe: sum(own[key] != known[recipe].get(key, ABSENT) for key in own))
-    recipe = dict(known[name])
-    overrides = []
-    for part in PARTS:
-        target = own.get(f"{part}._target_")
-        if target != recipe.get(f"{part}._target_"):
-            override, brought = chosen(part, target)
-            overrides.append(override)
-            recipe |= brought | {part: None}
-    return name, (*overrides, *(f"{key}={shown(own[key])}" for key in own if own[key] != recipe.get(key, ABSENT)))
-
-
-def shown(value: Any) -> str:
-    """A value as it is typed on the command line."""
-    if value is None or isinstance(value, list | bool):
-        return json.dumps(value, separators=(",", ":"))
-    return str(value)
-
-
-def command(name: str, overrides: tuple[str, ...], seeds: list[int]) -> str:
+def shell(name: str, overrides: tuple[str, ...], runs: list[dict[str, Any]]) -> str:
     """What a person types for these runs."""
-    words = ["python -m vae_lab", *(["-m"] if len(seeds) > 1 else []), *([f"experiment={name}"] if name else [])]
-    words += [f"'{item}'" if "[" in item else item for item in overrides]
-    words += [f"seed={','.join(map(str, sorted(seeds)))}"] if seeds != [0] else []
-    return f"`{' '.join(words)}`"
+    seeds = sorted(run["seed"] for run in runs)
+    return f"`{command([*([f'experiment={name}'] if name else []), *overrides], seeds)}`"
 
 
 def spread(values: list[float], digits: int = 2) -> str:
@@ -180,7 +109,7 @@ def print_trained(rows: Rows) -> None:
     for (name, overrides), runs in rows.items():
         what = runs[0]["binarization"] if runs[0]["binarization"] != "none" else "none: grey levels"
         cells = [
-            command(name, overrides, [run["seed"] for run in runs]),
+            shell(name, overrides, runs),
             what if runs[0]["is_likelihood"] else f"{what}, a cross-entropy",
             column(runs, "epochs", 0),
             column(runs, "train/seconds", 0),
@@ -215,20 +144,18 @@ def print_estimated(rows: Rows) -> None:
         estimate, error, value = (run[f"estimator/{part}"] for part in ("estimate", "error", "value"))
         sigmas = (estimate - value) / error
         print(
-            f"| {command(name, overrides, [0])} | {estimate:.5f} | {error:.5f} | {value:.5f} "
+            f"| {shell(name, overrides, [])} | {estimate:.5f} | {error:.5f} | {value:.5f} "
             f"| {run['estimator/method']} | {sigmas:.1f} |"
         )
 
 
 def main() -> None:
     """Print the page."""
-    OmegaConf.register_new_resolver("output_dir", output_dir)
-    known = recipes()
     rows: Rows = defaultdict(list)
     for folder in map(Path, sys.argv[1:]):
         if not (folder / "metrics.json").exists():
             sys.exit(f"results.py: {folder}: no metrics.json in it; give folders of finished runs")
-        rows[recognise(folder, known)].append(json.loads((folder / "metrics.json").read_text()))
+        rows[recognise(folder)].append(json.loads((folder / "metrics.json").read_text()))
 
     def having(figure: str) -> Rows:
         kept = {key: [run for run in runs if figure in run] for key, runs in sorted(rows.items())}

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 from lightning import Trainer
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from torch import nn
 from torch.distributions import Independent, MultivariateNormal, Normal
 
@@ -46,6 +48,18 @@ def trainer(folder: Path, **options) -> Trainer:
         "num_sanity_val_steps": 0,
     }
     return Trainer(default_root_dir=str(folder), **(settings | options))
+
+
+def assert_nothing_is_cut_off(figure: Figure) -> None:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    whole = figure.bbox
+    for axes in figure.axes:
+        box = axes.get_tightbbox(canvas.get_renderer())
+        assert box.x0 >= whole.x0 - 1
+        assert box.y0 >= whole.y0 - 1
+        assert box.x1 <= whole.x1 + 1
+        assert box.y1 <= whole.y1 + 1
 
 
 class LinearGaussian(nn.Module):

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from helpers import assert_nothing_is_cut_off
 from vae_lab import figures
 from vae_lab.evaluation import Bounds
 
@@ -31,16 +31,7 @@ def made():
 
 @pytest.mark.parametrize("name", made())
 def test_nothing_is_cut_off(name):
-    figure = made()[name]
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    whole = figure.bbox
-    for axes in figure.axes:
-        box = axes.get_tightbbox(canvas.get_renderer())
-        assert box.x0 >= whole.x0 - 1
-        assert box.y0 >= whole.y0 - 1
-        assert box.x1 <= whole.x1 + 1
-        assert box.y1 <= whole.y1 + 1
+    assert_nothing_is_cut_off(made()[name])
 
 
 def test_plots_have_axes_with_units_and_legends():

@@ -82,6 +82,14 @@ def test_what_is_missing_or_damaged_is_named(folder, damage, line):
     assert "\n" not in str(raised.value)
 
 
+def test_an_epoch_without_validation_is_read_back(folder):
+    (folder.path / "metrics.csv").write_text("epoch,train/nelbo,val/nelbo\n0,200.0,\n1,190.0,195.0\n")
+    assert folder.read_history() == [
+        {"epoch": 0, "train/nelbo": 200.0},
+        {"epoch": 1, "train/nelbo": 190.0, "val/nelbo": 195.0},
+    ]
+
+
 def test_half_written_metrics_are_named(folder):
     folder.metrics_file.write_text('{"a": ')
     with pytest.raises(RunFolderError, match=r"metrics.json: damaged"):

@@ -27,12 +27,17 @@ _HERE = Path(__file__).resolve().parent
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent.parent / "conf"
 
 
-def output_dir(task: str, run_dir: str | None, fresh: str) -> str:
-    """The folder that this command writes to: a fresh one, or the run that it looks at again."""
+def output_dir(task: str, run_dir: str | None, sweep_dir: str | None, fresh: str) -> str:
+    """The folder that this command writes to: a fresh one, or the run or sweep that it looks at again."""
     if task in ("train", "estimator_check"):
         return fresh
+    if task == "report":
+        from vae_lab.sweeps.runs import find  # late: its parser takes a while to import
+
+        find(sweep_dir)
+        return str(sweep_dir)
     if task != "evaluate":
-        raise ConfigError("task", task, "must be train, evaluate or estimator_check")
+        raise ConfigError("task", task, "must be train, evaluate, report or estimator_check")
     if not run_dir:
         raise RunFolderError(f"task={task}: needs a finished run; add run_dir=FOLDER")
     if not Path(run_dir).is_dir():
@@ -94,14 +99,30 @@ def _defaults() -> dict[str, Any]:
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _task(config: DictConfig) -> float | None:
-    from vae_lab.run import run  # late: it imports torch and lightning
-
     try:
+        if config.task == "report":
+            _report(config)
+            return None
+        from vae_lab.run import run  # late: it imports torch and lightning
+
         return run(config)
     except UserError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise  # the other runs of the sweep go on
         return _fail(complaint(error, sys.argv[1:]))
+
+
+def _report(config: DictConfig) -> None:
+    """Read the runs of a folder and say what they answer."""
+    from vae_lab.commands import hold_to  # late: they take a while to import
+    from vae_lab.sweeps import report
+
+    log = Path(HydraConfig.get().runtime.output_dir) / "run.log"
+    if log.stat().st_size == 0:
+        log.unlink()  # a report says nothing there
+    hold_to(HydraConfig.get().overrides.task, ("task", "sweep_dir", "hydra"), "a report takes sweep_dir alone")
+    # asked again: a multirun and an explicit hydra.run.dir pass by the check inside hydra.run.dir
+    report.write(Path(output_dir(config.task, config.run_dir, config.sweep_dir, "")))
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 # Values that no constructor of ours receives, so that no annotation of ours can hold them.
 LIMITS: dict[str, Any] = {
-    "task": Literal["train", "evaluate", "estimator_check"],
+    "task": Literal["train", "evaluate", "report", "estimator_check"],
     "latent_dim": Width,
     "hidden_dims": HiddenDims,
     "channels": HiddenDims,

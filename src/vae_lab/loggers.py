@@ -75,7 +75,10 @@ class TensorBoard(TensorBoardLogger):
     def log_results(self, settings: dict[str, Any], results: dict[str, float], epoch: int) -> None:
         """Show the run in the HPARAMS tab: its settings, and the figures that it ended with."""
         writer = self.experiment._get_file_writer()
-        for summary in hparams(settings, results):
+        # TensorBoard takes the first run's list of columns, where there is one, for all runs: without it, it
+        # collects the columns of them all, and knows which of them differ
+        _, start, end = hparams(settings, {})
+        for summary in (start, end):
             writer.add_summary(summary)
         for name, value in results.items():
             self.experiment.add_scalar(name, value, epoch)

@@ -8,9 +8,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.estimators import Curve
-
-# Groups whose choice and values tell one run from another.
-SETTINGS = ("data", "encoder", "decoder", "likelihood", "prior", "loss", "optimizer", "scheduler", "trainer")
+from vae_lab.sweeps.runs import Run, settings_of
+from vae_lab.sweeps.settings import follows, name_of
+from vae_lab.sweeps.settings import shown as value_shown
 
 
 def is_likelihood(config: DictConfig) -> bool:
@@ -19,23 +19,26 @@ def is_likelihood(config: DictConfig) -> bool:
 
 
 def hparams_of(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings for TensorBoard's HPARAMS tab: the choice of each part, and the plain values below it.
+    """Settings for TensorBoard's HPARAMS tab: all that a sweep's report can name, under the same names.
 
     Args:
         config: of the run.
         choices: of the groups, as Hydra made them.
     """
-    settings: dict[str, Any] = {key: config[key] for key in ("seed", "latent_dim")}
-    settings["hidden_dims"] = str(config.hidden_dims)
-    for group in SETTINGS:
-        settings[group] = str(choices[group])
-        values = OmegaConf.to_container(config[group], resolve=True) if config[group] else {}
-        assert isinstance(values, dict)
-        for name, value in ((str(k), v) for k, v in values.items()):
-            # what stands at the top already, or is a node of its own, is left out
-            if not name.startswith("_") and name not in settings and not isinstance(value, dict | list):
-                settings[f"{group}.{name}"] = str(value) if value is None else value
-    return settings
+    # resolved, as it is in the run folder: a value that follows another is then known by being equal
+    resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    assert isinstance(resolved, DictConfig)
+    run = Run(Path(), "", settings_of(resolved))
+    found = {
+        name_of(key): value if _is_number(value) else value_shown(key, value)
+        for key, value in run.settings.items()
+        if key != "task" and not key.endswith("._partial_") and not follows(key, [run])
+    }
+    return found | {name: str(choice) for name, choice in choices.items() if name in found}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def shown(path: Path) -> Path:

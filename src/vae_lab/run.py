@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from vae_lab import figures, machine
 from vae_lab.callbacks import ProgressBar, render
 from vae_lab.cli import output_dir
+from vae_lab.commands import hold_to
 from vae_lab.config import build, build_data, build_model, check
 from vae_lab.data import MNISTDataModule, files
 from vae_lab.data.binarization import scale
@@ -48,7 +49,7 @@ def run(config: DictConfig) -> float:
     try:
         check(config)
         # asked again: a multirun and an explicit hydra.run.dir pass by the check inside hydra.run.dir
-        folder = RunFolder(output_dir(config.task, config.run_dir, str(written.path)))
+        folder = RunFolder(output_dir(config.task, config.run_dir, config.sweep_dir, str(written.path)))
         return tasks[config.task](config, folder)
     except UserError:
         written.discard_if_empty(with_folder=config.task != "evaluate")
@@ -123,13 +124,8 @@ def _start(config: DictConfig, folder: RunFolder) -> tuple[MNISTDataModule, VAE]
 
 def evaluate(config: DictConfig, folder: RunFolder) -> float:
     """Test a finished run again, on the device that this command names; gives its test NELBO."""
-    for override in HydraConfig.get().overrides.task:
-        key = override.lstrip("+~").partition("=")[0]
-        if not key.startswith(OF_EVALUATION):
-            allowed = "trainer.*, evaluation.*, debug and data.root"
-            raise ConfigError(
-                key, override.partition("=")[2], f"a finished run keeps its own settings, but for {allowed}"
-            )
+    allowed = "a finished run keeps its own settings, but for trainer.*, evaluation.*, debug and data.root"
+    hold_to(HydraConfig.get().overrides.task, OF_EVALUATION, allowed)
     saved = folder.read_config()
     saved.trainer = config.trainer
     saved.data.root = config.data.root

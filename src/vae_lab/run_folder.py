@@ -1,18 +1,21 @@
-"""A run folder: the files of one run, where they lie, and the model that they hold."""
+"""A run folder: the files of one run, where they lie, and the model that they hold.
+
+What a sweep's report reads of a run needs no torch, so that it is imported only where a model is.
+"""
 
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from vae_lab.config import build_model, check, check_targets
 from vae_lab.errors import RunFolderError
-from vae_lab.vae import VAE
+
+if TYPE_CHECKING:
+    from vae_lab.vae import VAE
 
 
 class RunFolder:
@@ -44,7 +47,7 @@ class RunFolder:
 
     def write_config(self, config: DictConfig) -> None:
         """Save the config with every interpolation resolved."""
-        _replace(self.config_file, OmegaConf.to_yaml(config, resolve=True))
+        replace_file(self.config_file, OmegaConf.to_yaml(config, resolve=True))
 
     def read_config(self) -> DictConfig:
         """The config of the run, held to allowed targets and values.
@@ -52,6 +55,19 @@ class RunFolder:
         Raises:
             RunFolderError: if it is missing or unreadable.
             ConfigError: if it names what no config of ours would.
+        """
+        from vae_lab.config import check, check_targets
+
+        config = self.read_plain_config()
+        check_targets(OmegaConf.to_container(config))
+        check(config)
+        return config
+
+    def read_plain_config(self) -> DictConfig:
+        """The config of the run as it is written: to be shown, not to build objects from.
+
+        Raises:
+            RunFolderError: if it is missing or unreadable.
         """
         try:
             config = OmegaConf.load(self.config_file)
@@ -62,23 +78,26 @@ class RunFolder:
             raise RunFolderError(f"{self.config_file}: cannot be read as a config ({reason})") from error
         if not isinstance(config, DictConfig):
             raise RunFolderError(f"{self.config_file}: cannot be read as a config")
-        check_targets(OmegaConf.to_container(config))
-        check(config)
         return config
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Save the figures of the run as one flat object."""
-        _replace(self.metrics_file, json.dumps(metrics, indent=2) + "\n")
+        replace_file(self.metrics_file, json.dumps(metrics, indent=2) + "\n")
 
     def read_metrics(self) -> dict[str, Any]:
-        """The figures of the run; empty where none were written yet."""
+        """The figures of the run; empty where none were written yet.
+
+        Raises:
+            RunFolderError: if the file is damaged.
+        """
         try:
             metrics = json.loads(self.metrics_file.read_text())
+            if not isinstance(metrics, dict):
+                raise ValueError("no object")
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise RunFolderError(f"{self.metrics_file}: damaged ({error}); delete it and evaluate again") from error
-        assert isinstance(metrics, dict)
         return metrics
 
     def read_history(self) -> list[dict[str, float]]:
@@ -92,16 +111,20 @@ class RunFolder:
             return []
         try:
             with file.open(newline="") as lines:
-                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+                # an epoch without validation leaves its cells empty
+                rows = csv.DictReader(lines)
+                return [{name: float(value) for name, value in row.items() if value != ""} for row in rows]
         except (OSError, ValueError, TypeError) as error:
             raise RunFolderError(f"{file}: damaged ({error}); delete it to go on without the history") from error
 
-    def load_weights(self, model: VAE) -> None:
+    def load_weights(self, model: "VAE") -> None:
         """Load the best checkpoint's weights into a model.
 
         Raises:
             RunFolderError: if there is no checkpoint, or it is damaged or of another model.
         """
+        import torch
+
         try:
             checkpoint = torch.load(self.best, map_location="cpu", weights_only=True)
             model.load_state_dict(checkpoint["state_dict"])
@@ -115,7 +138,7 @@ class RunFolder:
             raise RunFolderError(f"{self.best}: damaged, or of another model ({reason})") from error
 
 
-def load(run_dir: Path | str) -> VAE:
+def load(run_dir: Path | str) -> "VAE":
     """The trained model of a run, on the CPU, in evaluation mode.
 
     Args:
@@ -125,6 +148,8 @@ def load(run_dir: Path | str) -> VAE:
         RunFolderError: if a file is missing or damaged.
         ConfigError: if the config names classes that are not vae_lab's.
     """
+    from vae_lab.config import build_model
+
     folder = RunFolder(run_dir)
     if not folder.path.is_dir():
         raise RunFolderError(f"{run_dir}: there is no such folder; give the folder of a finished run")
@@ -134,7 +159,7 @@ def load(run_dir: Path | str) -> VAE:
     return model.eval()
 
 
-def _replace(target: Path, text: str) -> None:
+def replace_file(target: Path, text: str) -> None:
     """Write beside the target and rename, so that no reader meets half a file."""
     partial = target.with_name(target.name + ".part")
     partial.write_text(text)

@@ -60,6 +60,9 @@ MISTAKES = {
     "no such run": (["task=evaluate", "run_dir=nowhere"], "run_dir=nowhere", "no such folder"),
     "no run named": (["task=evaluate"], "task=evaluate", "run_dir=FOLDER"),
     "a folder that is no run": (["task=evaluate", "run_dir=."], "config.yaml", "folder of a finished run"),
+    "no sweep named": (["task=report"], "task=report", "sweep_dir=FOLDER"),
+    "no such sweep": (["task=report", "sweep_dir=nowhere"], "sweep_dir=nowhere", "no such folder"),
+    "a folder without runs": (["task=report", "sweep_dir=."], "sweep_dir=.", "holds no runs"),
     "no samples to judge": (["evaluation.samples=1"], "evaluation.samples=1", "'none'"),
     "settings of a finished run": (
         ["task=evaluate", "run_dir=.", "data.binarization=static"],
@@ -72,7 +75,7 @@ MISTAKES = {
         "latent_dim=3",
         "needs latent_dim=2",
     ),
-    "unknown task": (["task=trian"], "task=trian", "train, evaluate or estimator_check"),
+    "unknown task": (["task=trian"], "task=trian", "train, evaluate, report or estimator_check"),
     "no GPU": (["trainer.devices=1", "trainer.accelerator=gpu"], "trainer.accelerator=gpu", "trainer.accelerator=cpu"),
     "no closed form": (["loss=kl", "prior=mixture"], "loss=kl", "loss=sgvb"),
     "an argument that is not there": (["+prior.size=3"], "prior.size=3", "takes no such argument"),

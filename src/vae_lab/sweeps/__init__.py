@@ -1,0 +1,1 @@
+"""What a multirun adds to its runs."""

@@ -1,0 +1,319 @@
+"""Figures of a sweep: plain numbers in, a matplotlib figure out. NELBOs are in nats per image, lower is better."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
+
+DPI = 160
+NAMED = 6  # curves that a legend can hold and a reader can tell apart
+AWAY = 0.08  # inches between markers of one place
+TICKS = 10  # levels of one axis that can be named
+LONGEST = 90  # characters of a name in a legend
+UNIT = "nats per image"
+
+Value = float | str
+
+
+class Measured(NamedTuple):
+    """A figure of one setting: its mean over seeds, and the standard deviation where there are several."""
+
+    mean: float
+    sd: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" if self.sd is None else f"{self.mean:.2f} ± {self.sd:.2f}"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A swept key.
+
+    Args:
+        name: of the key.
+        values: one a setting; numbers, or text where they are not all numbers.
+        levels: the distinct values in order.
+    """
+
+    name: str
+    values: Sequence[Value]
+    levels: Sequence[Value]
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether distances along it mean something."""
+        return all(isinstance(level, int | float) for level in self.levels)
+
+    @property
+    def is_logarithmic(self) -> bool:
+        """Whether the values are better told apart by their ratios: 0.5, 1, 4 as well as decades."""
+        numbers = [level for level in self.levels if not isinstance(level, str)]
+        return self.is_numeric and min(numbers) > 0 and max(numbers) >= 5 * min(numbers)
+
+    @property
+    def labels(self) -> list[str]:
+        """The levels as text."""
+        return [level if isinstance(level, str) else f"{level:g}" for level in self.levels]
+
+    def places(self, values: Sequence[Value]) -> np.ndarray:
+        """Where values lie along the axis: numbers where they are, text at 0, 1, ….
+
+        >>> Axis("lr", [], [0.001, 0.01, 0.1]).places([0.01]).tolist(), Axis("prior", [], ["a", "b"]).places(["b"])
+        ([0.01], array([1.]))
+        """
+        return np.array(values if self.is_numeric else [self.levels.index(value) for value in values], dtype=float)
+
+    def fractions(self, values: Sequence[Value]) -> np.ndarray:
+        """Places between 0 and 1, along the logarithm where the values span a decade."""
+        places, ends = self.places(values), self.places(self.levels)
+        if self.is_logarithmic:
+            places, ends = np.log(places), np.log(ends)
+        width = ends.max() - ends.min()
+        return (places - ends.min()) / width if width else np.full(len(places), 0.5)
+
+
+def heat_map(x: Axis, y: Axis, measured: Sequence[Measured], name: str) -> Figure:
+    """A figure over two swept keys: a cell a setting, the best one framed; what did not finish stays empty.
+
+    Args:
+        x: along the columns.
+        y: along the rows, the first level at the bottom.
+        measured: one a setting.
+        name: of the figure.
+    """
+    means, texts = np.full((len(y.levels), len(x.levels)), np.nan), {}
+    for column, row, value in zip(x.values, y.values, measured, strict=True):
+        at = y.levels.index(row), x.levels.index(column)
+        if not value.mean >= means[at]:  # several where other keys change as well: the best
+            means[at], texts[at] = value.mean, str(value)
+    width = max(len(text) for text in texts.values()) * 0.09 + 0.25
+    figure = _blank(2.2 + max(0.75, width) * len(x.levels), max(3.0, 1.3 + 0.55 * len(y.levels)))
+    axes = figure.subplots()
+    ceiling = _ceiling([value.mean for value in measured])
+    colours = matplotlib.colormaps["viridis"].with_extremes(bad="0.93")
+    scale = Normalize(np.nanmin(means), ceiling)
+    image = axes.imshow(means, cmap=colours, norm=scale, aspect="auto", origin="lower")
+    for (row, column), text in texts.items():
+        dark = scale(min(means[row, column], ceiling)) < 0.6
+        axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
+    best = np.unravel_index(np.nanargmin(means), means.shape)
+    axes.add_patch(
+        matplotlib.patches.Rectangle(
+            (best[1] - 0.48, best[0] - 0.46), 0.96, 0.92, fill=False, edgecolor="crimson", linewidth=2
+        )
+    )
+    axes.set_xticks(range(len(x.levels)), x.labels)
+    axes.set_yticks(range(len(y.levels)), y.labels)
+    axes.set(xlabel=x.name, ylabel=y.name)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    extend = "max" if np.nanmax(means) > ceiling else "neither"
+    figure.colorbar(image, label=f"{name} / {UNIT}", extend=extend)
+    return figure
+
+
+def line(axis: Axis, measured: dict[str, Sequence[Measured]], runs: Sequence[tuple[Value, float]]) -> Figure:
+    """Figures over one swept key: means with error bars of one standard deviation over seeds.
+
+    Args:
+        axis: the key.
+        measured: for each figure's name its values, one a setting.
+        runs: the key's value and the first figure of each run, drawn as points.
+    """
+    figure = _blank(5.4 if axis.is_numeric else max(5.4, 1.6 + 0.16 * sum(map(len, axis.labels))), 3.8)
+    axes = figure.subplots()
+    order = np.argsort(axis.places(axis.values), kind="stable")
+    places = axis.places(axis.values)[order]
+    for index, (name, values) in enumerate(measured.items()):
+        means, sds = (np.array([value[i] or 0.0 for value in values])[order] for i in (0, 1))
+        joined = "-" if axis.is_numeric else "none"
+        spread = sds if sds.any() else None
+        # side by side, where they would cover each other; what is moved aside does not count towards the limits
+        aside = axes.transData + ScaledTranslation(AWAY * index, 0, figure.dpi_scale_trans)
+        axes.errorbar(
+            places, means, yerr=spread, linestyle=joined, marker="os"[index % 2], capsize=4, label=name, transform=aside
+        )
+        axes.update_datalim(np.column_stack((np.tile(places, 2), np.concatenate((means - sds, means + sds)))))
+    if len(runs) > len(axis.values):
+        places = axis.places([value for value, _ in runs])
+        nelbos = [nelbo for _, nelbo in runs]
+        aside = axes.transData + ScaledTranslation(-AWAY, 0, figure.dpi_scale_trans)
+        axes.plot(places, nelbos, ".", color="C0", alpha=0.6, label="each run", transform=aside)
+        axes.update_datalim(np.column_stack((places, nelbos)))
+    axes.autoscale_view()
+    _along(axes, axis)
+    drawn = [value.mean for values in measured.values() for value in values]
+    _limit(axes, drawn, [*drawn, *(nelbo for _, nelbo in runs)], "above")
+    axes.set(xlabel=axis.name, ylabel=f"NELBO / {UNIT}")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    return figure
+
+
+def seeds(nelbos: dict[str, Sequence[tuple[str, float]]]) -> Figure:
+    """Figures by seed, with their mean and a band of one standard deviation.
+
+    Args:
+        nelbos: for each figure's name the seeds and values, of the same runs.
+    """
+    figure = _blank(7.0, 3.2)
+    axes = figure.subplots()
+    for index, (name, points) in enumerate(nelbos.items()):
+        values = [value for _, value in points]
+        colour, mean = f"C{index}", statistics.mean(values)
+        axes.scatter(range(len(values)), values, color=colour, marker="os"[index % 2], label=name)
+        axes.axhline(mean, color=colour, linewidth=1)
+        if len(values) > 1:
+            sd = statistics.stdev(values)
+            axes.axhspan(mean - sd, mean + sd, color=colour, alpha=0.12, linewidth=0)
+        axes.set_xticks(range(len(values)), [seed for seed, _ in points])
+    axes.set(xlabel="seed", ylabel=f"NELBO / {UNIT}")
+    axes.legend(frameon=False, ncols=2)
+    axes.margins(y=0.2)
+    return figure
+
+
+def parallel(axes_of: Sequence[Axis], measured: Sequence[Measured], name: str) -> Figure:
+    """A line a setting through the values of its keys to its figure, coloured by rank; the best is drawn boldly.
+
+    Args:
+        axes_of: the swept keys.
+        measured: one a setting.
+        name: of the figure.
+    """
+    figure = _blank(2.2 * (len(axes_of) + 1) + 0.8, 4.4)
+    axes = figure.subplots()
+    means = [value.mean for value in measured]
+    low, ceiling = min(means), _ceiling(means)
+    ends = np.clip((np.array(means) - low) / ((ceiling - low) or 1.0), 0, 1)
+    rank = np.argsort(np.argsort(means, kind="stable"))
+    # lines of one level lie side by side, in the order of their ranks
+    apart = (rank / max(1, len(means) - 1) - 0.5) * 0.05
+    heights = np.stack([*(axis.fractions(axis.values) + apart for axis in axes_of), ends], axis=1)
+    for index in np.argsort(-rank):
+        x, y = _smooth(heights[index])
+        best = rank[index] == 0
+        axes.plot(x, y, color=_rank_colour(rank[index], len(means)), linewidth=3.0 if best else 1.2, alpha=0.9)
+    for place, axis in enumerate(axes_of):
+        axes.axvline(place, color="0.4", linewidth=0.8, zorder=0)
+        named = sorted({round(i) for i in np.linspace(0, len(axis.levels) - 1, min(TICKS, len(axis.levels)))})
+        for index in named:
+            _label(axes, place, axis.fractions(axis.levels)[index], axis.labels[index])
+    place = len(axes_of)
+    axes.axvline(place, color="black", linewidth=1, zorder=0)
+    for height in np.linspace(0, 1, 5):
+        above = "≥ " if height == 1 and max(means) > ceiling else ""
+        _label(axes, place, height, f"{above}{low + height * (ceiling - low):.1f}", ha="left")
+    names = [*(axis.name for axis in axes_of), f"{name}\n{UNIT}"]
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks([])
+    axes.set(xlim=(-0.35, place + 0.35), ylim=(-0.06, 1.06))
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+class Curve(NamedTuple):
+    """The NELBO of one run by epoch, the first epoch being 1; its label is that of the setting."""
+
+    label: str
+    epochs: Sequence[float]
+    nelbos: Sequence[float]
+
+
+def learning_curves(curves: Sequence[Curve], name: str) -> Figure:
+    """The curves of all runs together; those of one label have one colour, by rank, and the best few are named.
+
+    Args:
+        curves: the best run first.
+        name: of the figure.
+    """
+    figure = _blank(6.4, 4.6)
+    axes = figure.subplots()
+    labels = list(dict.fromkeys(curve.label for curve in curves))
+    named = {}
+    for curve in reversed(curves):
+        rank = labels.index(curve.label)
+        (named[rank],) = axes.plot(
+            curve.epochs,
+            curve.nelbos,
+            color=_rank_colour(rank, len(labels)),
+            linewidth=2.2 if rank == 0 else 1.2,
+            marker="o" if len(curve.epochs) < 12 else None,
+            markersize=3,
+        )
+    shown = [(named[rank], label[:LONGEST]) for rank, label in enumerate(labels[:NAMED])]
+    if len(labels) > NAMED:
+        shown.append((named[len(labels) - 1], f"{len(labels) - NAMED} more, the worst lightest"))
+    handles, texts = zip(*shown, strict=True)
+    figure.legend(handles, texts, frameon=False, fontsize=8, loc="outside lower left")
+    # the first epochs of all runs are alike and far above the rest
+    judged = [curve.nelbos[at] for curve in curves for at in (len(curve.nelbos) // 10, -1)]
+    _limit(axes, judged, [nelbo for curve in curves for nelbo in curve.nelbos], "above")
+    axes.set(xlabel="epoch", ylabel=f"{name} / {UNIT}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.25)
+    return figure
+
+
+def _blank(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+
+
+def _along(axes: Axes, axis: Axis) -> None:
+    """Scale the horizontal axis for a key, and name its levels where they are few."""
+    if axis.is_logarithmic:
+        axes.set_xscale("log")
+    if not axis.is_numeric:
+        axes.margins(x=0.15)
+    if not axis.is_numeric or len(axis.levels) <= TICKS:
+        places = axis.places(axis.levels).tolist()
+        names = dict(zip(places, axis.labels, strict=True))
+        axes.xaxis.set_major_locator(FixedLocator(places))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: names.get(place, "")))
+
+
+def _ceiling(nelbos: Sequence[float]) -> float:
+    """The end of a scale that a diverged run does not flatten for the rest: the median lies at a third of it."""
+    low, middle, high = min(nelbos), statistics.median(nelbos), max(nelbos)
+    return min(high, low + 3 * (middle - low)) if middle > low else high
+
+
+def _limit(axes: Axes, judged: Sequence[float], drawn: Sequence[float], note: str) -> None:
+    """End the vertical axis at the ceiling of some figures where others lie above, and say how many of those."""
+    low, ceiling = min(drawn), _ceiling(judged)
+    if max(drawn) > ceiling > low:
+        axes.set_ylim(low - 0.05 * (ceiling - low), ceiling + 0.05 * (ceiling - low))
+    if above := sum(nelbo > ceiling for nelbo in judged):
+        axes.annotate(f"↑ {above} {note}", (0.01, 0.99), xycoords="axes fraction", va="top", fontsize=8, color="0.4")
+
+
+def _rank_colour(rank: int, count: int) -> tuple[float, float, float, float]:
+    """Dark for the best, light for the worst."""
+    colours: Colormap = matplotlib.colormaps["viridis"]
+    return colours(0.92 * rank / max(1, count - 1))
+
+
+def _smooth(heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A line that passes each axis level, so that lines can be followed through it."""
+    t = np.linspace(0, 1, 25)
+    eased = t * t * (3 - 2 * t)
+    x = np.concatenate([place + t for place in range(len(heights) - 1)])
+    y = np.concatenate([a + (b - a) * eased for a, b in pairwise(heights)])
+    return x, y
+
+
+def _label(axes: Axes, x: float, y: float, text: str, ha: str = "right") -> None:
+    box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
+    shift = (-5, 0) if ha == "right" else (5, 0)
+    axes.annotate(text, (x, y), shift, textcoords="offset points", ha=ha, va="center", fontsize=8, bbox=box, zorder=5)

@@ -1,0 +1,70 @@
+"""The report of a sweep: ``sweep.csv``, ``report.html`` and a short table for the terminal."""
+
+import csv
+from io import StringIO
+from pathlib import Path
+
+from vae_lab.run_folder import replace_file
+from vae_lab.sweeps.answer import best_command, figure_of, how_sure, over_seeds
+from vae_lab.sweeps.page import page
+from vae_lab.sweeps.settings import Sweep, name_of, shown
+
+ROWS = 12  # of the table on the terminal
+
+
+def write(sweep_dir: Path) -> None:
+    """Write ``sweep.csv`` and ``report.html`` into a folder of runs, and print what they answer.
+
+    Raises:
+        RunFolderError: if the folder holds no runs.
+    """
+    sweep = Sweep(Path(sweep_dir))
+    replace_file(sweep.folder / "sweep.csv", csv_of(sweep))
+    replace_file(sweep.folder / "report.html", page(sweep))
+    print(summary(sweep))
+
+
+def csv_of(sweep: Sweep) -> str:
+    """One row a run, the best first and what did not finish last: its folder, swept values, seed and metrics."""
+    runs = [*sweep.finished, *sweep.unfinished]
+    # a fact of the run that is swept as well has its column already
+    taken = {"run", "status", "failure", "seed", *map(name_of, sweep.keys)}
+    metrics = [name for name in dict.fromkeys(name for run in runs for name in run.metrics) if name not in taken]
+    file = StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["run", "status", "failure", *map(name_of, sweep.keys), "seed", *metrics])
+    for run in runs:
+        swept = [shown(key, run.settings[key]) if key in run.settings else "" for key in sweep.keys]
+        figures = [run.metrics.get(name, "") for name in metrics]
+        writer.writerow([run.name, run.status, run.failure or "", *swept, run.seed, *figures])
+    return file.getvalue()
+
+
+def summary(sweep: Sweep) -> str:
+    """The table sorted by validation NELBO, the answer, what did not finish, and where the report lies."""
+    lines = ["", *_table(sweep)]
+    if sweep.settings:
+        best = sweep.settings[0]
+        lines += ["", f"best: {best.label}, test NELBO {figure_of(best, 'test/nelbo')}, {over_seeds(best)}"]
+        lines += how_sure(sweep)
+    if not sweep.is_on_one_scale:
+        lines.append("The runs differ in data, pixels or likelihood: their NELBOs are not on one scale.")
+    if command := best_command(sweep):
+        lines += ["", command]
+    if sweep.unfinished:
+        lines += ["", *(f"{run.status}: {run.name}: {run.failure or '-'}" for run in sweep.unfinished[:ROWS])]
+        lines += [f"… and {len(sweep.unfinished) - ROWS} more"] if len(sweep.unfinished) > ROWS else []
+    return "\n".join([*lines, "", f"report: {sweep.folder / 'report.html'}", f"tensorboard --logdir {sweep.folder}"])
+
+
+def _table(sweep: Sweep) -> list[str]:
+    names = [sweep.chosen_by, "test NELBO", "KL", "reconstruction", "seconds"]
+    figures = [("best/nelbo", 2), ("test/nelbo", 2), ("test/kl", 2), ("test/reconstruction", 2), ("train/seconds", 1)]
+    rows = [[*map(name_of, sweep.keys), *names]]
+    for setting in sweep.settings[:ROWS]:
+        swept = [shown(key, setting.values[key]) if key in setting.values else "–" for key in sweep.keys]
+        rows.append([*swept, *(figure_of(setting, name, digits) for name, digits in figures)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    more = len(sweep.settings) - ROWS
+    return [*lines, f"… and {more} more in sweep.csv"] if more > 0 else lines

@@ -1,0 +1,84 @@
+"""Figures of a sweep: nothing cut off, scales that fit, names that can be read."""
+
+import pytest
+
+from helpers import assert_nothing_is_cut_off
+from vae_lab.sweeps import figures
+from vae_lab.sweeps.figures import NAMED, Axis, Curve, Measured
+
+LRS = [1e-4, 1e-3, 1e-2]
+LR = Axis("optimizer.lr", [1e-4, 1e-3, 1e-2, 1e-4, 1e-3], LRS)
+PRIOR = Axis("prior", ["mixture", "mixture", "mixture", "vamp", "vamp"], ["mixture", "vamp"])
+DEPTH = Axis("hidden_dims", ["[256,256]", "[64]", "[64]", "[64]", "[64]"], ["[64]", "[256,256]"])
+NELBOS = [Measured(101, 0.2), Measured(99, 0.3), Measured(105), Measured(100, 0.1), Measured(1e6)]
+
+
+def made():
+    lr = Axis("optimizer.lr", LRS, LRS)
+    return {
+        "heat map": figures.heat_map(LR, PRIOR, NELBOS, "validation NELBO"),
+        "line": figures.line(lr, {"validation NELBO": NELBOS[:3]}, [(1e-3, 98.0), *((x, 101.0) for x in LRS)]),
+        "categories": figures.line(Axis("prior", ["a", "b"], ["a", "b"]), {"test NELBO": NELBOS[:2]}, []),
+        "one value": figures.heat_map(Axis("x", [1.0], [1.0]), Axis("y", ["a"], ["a"]), NELBOS[:1], "NELBO"),
+        "parallel": figures.parallel([LR, PRIOR, DEPTH], NELBOS, "validation NELBO"),
+        "seeds": figures.seeds({"test NELBO": [("0", 99.0), ("1", 100.0)]}),
+        "one seed": figures.seeds({"test NELBO": [("0", 99.0)]}),
+        "curves": figures.learning_curves(
+            [Curve(f"optimizer.lr=0.00{i}", [1, 2, 3], [200, 110 + i, 100 + i]) for i in range(9)], "validation NELBO"
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", made())
+def test_nothing_is_cut_off(name):
+    assert_nothing_is_cut_off(made()[name])
+
+
+def test_values_that_span_decades_lie_on_a_logarithm():
+    axes = made()["line"].axes[0]
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlabel() == "optimizer.lr"
+    assert axes.get_ylabel() == "NELBO / nats per image"
+    assert LR.fractions([1e-3]).tolist() == pytest.approx([0.5])
+    assert Axis("n", [1, 2], [1, 2, 3]).fractions([2]).tolist() == pytest.approx([0.5])
+
+
+def test_error_bars_and_every_run_lie_inside_the_axes():
+    low, high = made()["line"].axes[0].get_ylim()
+    assert low < 98
+    assert high > 105
+
+
+def test_the_heat_map_says_the_numbers_and_frames_the_best():
+    axes, bar = made()["heat map"].axes
+    texts = {text.get_text(): text.get_position() for text in axes.texts}
+    assert texts["99.00 ± 0.30"] == (1, 0)
+    assert len(texts) == 5
+    (frame,) = axes.patches
+    assert frame.get_x() < 1 < frame.get_x() + frame.get_width()
+    # a diverged run does not flatten the colours of the rest
+    assert axes.images[0].norm.vmax < 110
+    assert bar.get_ylabel() == "validation NELBO / nats per image"
+
+
+def test_a_diverged_run_does_not_flatten_the_curves():
+    curves = [*(Curve(str(i), [1, 2], [120, 100 + i]) for i in range(4)), Curve("diverged", [1, 2], [1e5, 1e6])]
+    axes = figures.learning_curves(curves, "NELBO").axes[0]
+    assert axes.get_ylim()[1] < 200
+    assert any("above" in text.get_text() for text in axes.texts)
+
+
+def test_only_the_best_curves_are_named():
+    figure = made()["curves"]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[0] == "optimizer.lr=0.000"
+    assert len(names) == NAMED + 1
+    assert names[-1] == "3 more, the worst lightest"
+    assert len(figure.axes[0].lines) == 9
+
+
+def test_seeds_of_one_setting_share_colour_and_name():
+    curves = [Curve("a", [1], [1.0]), Curve("a", [1], [2.0]), Curve("b", [1], [3.0])]
+    figure = figures.learning_curves(curves, "NELBO")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    assert len({line.get_color() for line in figure.axes[0].lines}) == 2

@@ -1,0 +1,177 @@
+"""The report over run folders: sweep.csv, report.html, the terminal, and the columns of TensorBoard."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from vae_lab.cli import CONF
+from vae_lab.loggers import TensorBoard
+from vae_lab.report import hparams_of
+from vae_lab.sweeps import report
+from vae_lab.sweeps.page import drawn
+from vae_lab.sweeps.settings import Sweep
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def sweep(make_run, tmp_path):
+    """Two learning rates over three seeds, one run that failed and one that was cut off."""
+    for lr, nelbo in (("0.001", 100.0), ("0.01", 110.0)):
+        for seed in (0, 1, 2):
+            run = make_run(f"optimizer.lr={lr}", f"seed={seed}", nelbo=nelbo + seed)
+            (run / "figures").mkdir()
+            (run / "figures" / "samples.png").write_bytes(PNG)
+    failed = make_run("optimizer.lr=1.0", "seed=0", nelbo=None)
+    (failed / "failure.txt").write_text("epoch 0: the loss was not finite\n")
+    make_run("optimizer.lr=1.0", "seed=1", nelbo=None)
+    return tmp_path / "sweep"
+
+
+def command(*arguments, folder, options=()):
+    call = [sys.executable, *options, "-m", "vae_lab", *arguments]
+    return subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def test_the_program_reports_without_torch(sweep, tmp_path):
+    done = command("task=report", "sweep_dir=sweep", folder=tmp_path, options=("-X", "importtime"))
+    assert done.returncode == 0, done.stderr
+    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "matplotlib" in imported
+    assert not imported & {"torch", "lightning", "torchvision"}
+    table = [line.split() for line in done.stdout.splitlines() if line.strip().startswith("0.0")]
+    assert [row[0] for row in table] == ["0.001", "0.01"]
+    assert "101.00 ± 1.00" in done.stdout
+    assert "102.00 ± 1.00" in done.stdout
+    assert "12.2 standard errors" in done.stdout
+    assert "more than chance" in done.stdout
+    assert "python -m vae_lab optimizer.lr=0.001" in done.stdout
+    assert "the loss was not finite" in done.stdout
+    written = {path.name for path in sweep.iterdir() if path.is_file()}
+    assert written == {"sweep.csv", "report.html"}
+
+
+def test_the_csv_has_a_row_for_each_run(sweep):
+    report.write(sweep)
+    rows = list(csv.DictReader((sweep / "sweep.csv").read_text().splitlines()))
+    assert [row["status"] for row in rows] == ["finished"] * 6 + ["failed", "cut off"]
+    assert rows[0]["run"] == "optimizer.lr=0.001,seed=0"
+    assert (rows[1]["optimizer.lr"], rows[1]["seed"], rows[1]["test/nelbo"]) == ("0.001", "1", "102.0")
+    assert rows[6]["failure"] == "epoch 0: the loss was not finite"
+    assert rows[7]["test/nelbo"] == ""
+
+
+class Page(HTMLParser):
+    """What a page shows and what it would load."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.sources, self.text = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.sources += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_holds_everything_itself(sweep):
+    report.write(sweep)
+    text = (sweep / "report.html").read_text()
+    page = Page(text)
+    assert "script" not in page.tags
+    assert page.sources
+    assert all(source.startswith("data:") for source in page.sources)
+    assert not re.search(r"https?://|@import|url\(", text)
+    assert page.tags.count("img") == 2 + 2  # two figures, the samples of both settings
+    for shown in ("102.00 ± 1.00", "optimizer.lr=0.001", "12.2 standard errors", "dynamic", "cpu (1 threads)"):
+        assert shown in page.text
+    assert page.text.index("0.001") < page.text.index("Not finished") < page.text.index("the loss was not finite")
+
+
+def test_what_strangers_wrote_is_shown_and_not_obeyed(make_run, tmp_path):
+    bad = "</p><script>alert(1)</script><img src=http://x.example/y.png> $\\frac$"
+    run = make_run("optimizer.lr=0.001", device=bad)
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("activation: silu", f"activation: {json.dumps(bad)}"))
+    make_run("optimizer.lr=0.01")
+    failed = make_run("optimizer.lr=1.0", nelbo=None)
+    (failed / "failure.txt").write_text(bad)
+    report.write(tmp_path / "sweep")
+    page = Page((tmp_path / "sweep" / "report.html").read_text())
+    assert "script" not in page.tags
+    assert all(source.startswith("data:") for source in page.sources)
+    assert page.text.count("<script>alert(1)</script>") >= 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "heading"),
+    [
+        ([["seed=0"], ["seed=1"]], "NELBO by seed"),
+        ([["loss.coeff=1"], ["loss.coeff=2"]], "Validation NELBO over loss.coeff"),
+        ([["loss.coeff=1"], ["loss.coeff=2", "latent_dim=3"], ["latent_dim=3"]], "loss.coeff, latent_dim"),
+        (
+            [["loss.coeff=1"], ["loss.coeff=2"], ["latent_dim=3"], ["seed=1", "hidden_dims=[5]"]],
+            "loss.coeff, latent_dim, hidden_dims",
+        ),
+    ],
+)
+def test_each_number_of_swept_keys_has_its_figure(make_run, tmp_path, overrides, heading):
+    for index, items in enumerate(overrides):
+        make_run(*items, nelbo=100.0 + index)
+    report.write(tmp_path / "sweep")
+    found = list(drawn(Sweep(tmp_path / "sweep")))
+    assert found[0].endswith(heading)
+    assert found[1] == "Learning curves"
+
+
+def test_a_sweep_of_which_nothing_finished_says_so(make_run, tmp_path, capsys):
+    for lr in ("1.0", "2.0"):
+        (make_run(f"optimizer.lr={lr}", nelbo=None) / "failure.txt").write_text("not finite")
+    report.write(tmp_path / "sweep")
+    assert "No run finished" in (tmp_path / "sweep" / "report.html").read_text()
+    assert "failed: optimizer.lr=2.0: not finite" in capsys.readouterr().out
+
+
+def test_figures_of_two_kinds_are_not_ranked_silently(make_run, tmp_path, capsys):
+    make_run("data.binarization=dynamic")
+    make_run("data.binarization=static")
+    report.write(tmp_path / "sweep")
+    assert "not on one scale" in capsys.readouterr().out
+    assert "not on one scale" in (tmp_path / "sweep" / "report.html").read_text()
+
+
+def test_hparams_of_all_runs_are_the_columns_of_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+
+    for number, overrides in enumerate(
+        (["optimizer.lr=0.001", "hidden_dims=[64]"], ["loss=sgvb", "prior=mixture", "loss.coeff=0.5"])
+    ):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            full = compose("config", overrides, return_hydra_config=True)
+            config = compose("config", overrides)
+        logger = TensorBoard(str(tmp_path / str(number)))
+        logger.log_results(hparams_of(config, full.hydra.runtime.choices), {"test/nelbo": 100.0 + number}, 2)
+    found = []
+    for number in (0, 1):
+        events = EventAccumulator(str(tmp_path / str(number))).Reload()
+        content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+        found.append(metadata.parse_session_start_info_plugin_data(content).hparams)
+        assert events.Scalars("test/nelbo")[0].value == 100 + number
+        # TensorBoard would show the columns of the first run that has a list of them
+        assert metadata.EXPERIMENT_TAG not in events.PluginTagToContent("hparams")
+    assert (found[0]["optimizer.lr"].number_value, found[1]["optimizer.lr"].number_value) == (0.001, 0.003)
+    assert (found[0]["hidden_dims"].string_value, found[1]["hidden_dims"].string_value) == ("[64]", "[300,300]")
+    assert (found[0]["loss.coeff"].number_value, found[1]["loss.coeff"].number_value) == (1, 0.5)
+    assert (found[0]["prior"].string_value, found[1]["prior"].string_value) == ("standard_normal", "mixture")
+    assert found[1]["prior.components"].number_value == 10
+    assert "encoder.hidden_dims" not in found[0]
