@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vae_lab.errors import ConfigError, RunFolderError, UserError
+from vae_lab.trust import check_folder
 
 _HERE = Path(__file__).resolve().parent
 # a wheel carries conf/ inside the package, a checkout beside src/
@@ -37,6 +39,7 @@ def output_dir(task: str, run_dir: str | None, fresh: str) -> str:
         raise RunFolderError(f"task={task}: needs a finished run; add run_dir=FOLDER")
     if not Path(run_dir).is_dir():
         raise RunFolderError(f"run_dir={run_dir}: there is no such folder; give the folder of a finished run")
+    check_folder(Path(run_dir))
     return run_dir
 
 
@@ -132,5 +135,7 @@ def _raised_by_hydra(error: ValueError) -> bool:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"vae_lab: {message}", file=sys.stderr)
+    # what a file of a run folder says may hold line ends, and codes that a terminal obeys
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+    print(f"vae_lab: {textwrap.shorten(line, 1000)}", file=sys.stderr)
     sys.exit(2)
