@@ -21,7 +21,7 @@ from vae_lab.randomness import fixed_noise
 from vae_lab.run_folder import RunFolder
 from vae_lab.vae import VAE
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=200)]
 Every = Annotated[int, Field(ge=0)]
 
 

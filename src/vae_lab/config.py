@@ -20,7 +20,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 from torch import nn
 
 from vae_lab.budget import LARGEST_MODEL, Budget
-from vae_lab.data import MNISTDataModule
+from vae_lab.data import MNISTDataModule, files
 from vae_lab.decoders import Decoder
 from vae_lab.errors import ConfigError, UserError
 from vae_lab.likelihoods import Likelihood
@@ -49,6 +49,8 @@ LIMITS: dict[str, Any] = {
 
 # Without these there is no run.
 PARTS = ("data", "encoder", "decoder", "likelihood", "prior", "loss", "optimizer", "trainer")
+
+IMAGES_AT_ONCE = 2_000_000  # decoded in one step: 6 GB of logits
 
 _ABSENT = object()
 
@@ -101,6 +103,17 @@ def check(config: DictConfig) -> None:
             raise ConfigError(group, plain[group], "must be names with a part each, or null")
     for name, node in plain.items():
         _check_node(str(name), node)
+    _check_images_at_once(config)
+
+
+def _check_images_at_once(config: DictConfig) -> None:
+    """Refuse what would need all memory for one batch, each value of which may be reasonable alone."""
+    samples = OmegaConf.select(config, "loss.samples", default=1)
+    for key in ("data.batch_size", "data.eval_batch_size"):
+        images = min(OmegaConf.select(config, key, default=1), files.TRAIN_IMAGES)
+        if samples * images > IMAGES_AT_ONCE:
+            reason = f"with {key}={images} these are {samples * images:,} images at once, at most {IMAGES_AT_ONCE:,}"
+            raise ConfigError("loss.samples", samples, reason)
 
 
 def check_targets(config: Any, key: str = "") -> None:

@@ -10,7 +10,7 @@ from vae_lab.decoders import Decoder
 from vae_lab.priors import Prior
 
 Coefficient = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
 Epochs = Annotated[float, Field(ge=0)]
 
 

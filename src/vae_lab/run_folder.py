@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vae_lab import checkpoints, trust
 from vae_lab.config import build_model, check, check_targets
-from vae_lab.errors import ConfigError, RunFolderError
+from vae_lab.errors import ConfigError, ModelSizeError, RunFolderError
 from vae_lab.vae import VAE
 
 LARGEST_TABLE = 50_000_000  # bytes of metrics.json or metrics.csv: 100,000 epochs and more
@@ -110,7 +110,11 @@ class RunFolder:
             text = trust.read_text(file, LARGEST_TABLE)
             if text and not text.endswith("\n"):
                 raise ValueError("its last line is cut off")
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(text.splitlines())]
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(text.splitlines())]
+            epochs = self.read_metrics().get("epochs", len(rows))
+            if len(rows) != epochs:
+                raise ValueError(f"{len(rows)} rows for {epochs} epochs")
+            return rows
         except FileNotFoundError:
             return []
         except (ValueError, TypeError, csv.Error) as error:
@@ -123,12 +127,15 @@ class RunFolder:
             config: of this run.
 
         Raises:
-            RunFolderError: if a file is missing or damaged.
-            ModelSizeError: if the config describes a model larger than what the checkpoint can hold.
+            RunFolderError: if a file is missing or damaged, or the config describes a model that is larger than what
+                the checkpoint can hold.
         """
-        weights = self.best.stat().st_size if self.best.is_file() else 0
-        model = build_model(config, weights + BESIDE_THE_WEIGHTS)
-        self.load_weights(model)
+        checkpoint = self._read_best()
+        try:
+            model = build_model(config, self.best.stat().st_size + BESIDE_THE_WEIGHTS)
+        except (ConfigError, ModelSizeError) as error:
+            raise RunFolderError(f"{self.config_file}: {error}") from error
+        self._fill(model, checkpoint)
         model.history = self.read_history()
         return model
 
@@ -138,12 +145,18 @@ class RunFolder:
         Raises:
             RunFolderError: if there is no checkpoint, it is damaged or of another model, or the config was changed.
         """
+        self._fill(model, self._read_best())
+
+    def _read_best(self) -> dict[str, Any]:
         checkpoint = checkpoints.read(self.best)
         if checkpoint.get("config_sha256", self.config_digest()) != self.config_digest():
             raise RunFolderError(
                 f"{self.config_file}: was changed after {self.best.name} was written, which may belong to another "
                 "model; put the original back"
             )
+        return checkpoint
+
+    def _fill(self, model: VAE, checkpoint: dict[str, Any]) -> None:
         try:
             model.load_state_dict(checkpoint["state_dict"])
         except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
@@ -159,7 +172,6 @@ def load(run_dir: Path | str) -> VAE:
 
     Raises:
         RunFolderError: if a file is missing or damaged.
-        ModelSizeError: if the config describes a model larger than what the checkpoint can hold.
     """
     folder = RunFolder(run_dir)
     if not folder.path.is_dir():
