@@ -208,6 +208,9 @@ def build_model(config: DictConfig, at_most: int = LARGEST_MODEL) -> VAE:
             return VAE(**parts)
         except NoClosedFormError as error:
             raise ConfigError("loss", type(parts["loss"]).__name__.lower(), f"{error}; use loss=sgvb") from error
+        except (ValueError, RuntimeError) as error:
+            reason = f"does not fit the other parts ({error}); latent_dim and the like stand once, at the top"
+            raise ConfigError("encoder", type(parts["encoder"]).__name__, reason) from error
 
 
 def build_data(config: DictConfig) -> MNISTDataModule:

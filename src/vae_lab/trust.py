@@ -3,8 +3,8 @@
 Nothing heavy is imported here: the command line looks at a folder before the log in it is opened.
 """
 
-import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,13 @@ def check_folder(folder: Path) -> None:
     Raises:
         RunFolderError: names the entry.
     """
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False):
-            check_folder(Path(entry.path))
-        elif not entry.is_file(follow_symlinks=False):
-            kind = "a link" if entry.is_symlink() else "no plain file"
-            raise RunFolderError(f"{entry.path}: is {kind}; a run folder holds files and folders only, take it out")
+    for entry in folder.iterdir():
+        mode = entry.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            check_folder(entry)
+        elif not stat.S_ISREG(mode):
+            kind = "a link" if stat.S_ISLNK(mode) else "no plain file"
+            raise RunFolderError(f"{entry}: is {kind}; a run folder holds files and folders only, take it out")
 
 
 def read_text(file: Path, at_most: int) -> str:
