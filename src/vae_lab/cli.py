@@ -56,12 +56,26 @@ def complaint(error: BaseException, overrides: Sequence[str]) -> str:
         allowed = ", ".join(error.options)
         return f"{group}={choice}: there is no such choice{_nearest(choice, error.options)}; allowed: {allowed}"
     text = " ".join(str(error).split())
+    odd = next((given for given in overrides if _is_odd_choice(given)), None)
+    if odd is not None:
+        return f"{odd}: must be one of {', '.join(_choices(odd.partition('=')[0]))}"
     found = re.search(r"Could not (?:override|find) '([^']+)'", text)
     if found:
         key = found.group(1)
         given = next((o for o in overrides if o.lstrip("+~").startswith(f"{key}=")), key)
         return f"{given}: there is no key {key}{_nearest(key, list(_defaults()))}; --cfg job lists all of them"
     return text
+
+
+def _choices(group: str) -> list[str]:
+    """The choices of a group; none where there is no such group."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+def _is_odd_choice(override: str) -> bool:
+    """Whether it gives a group something that cannot even be the name of a choice: Hydra stumbles over these."""
+    group, _, choice = override.partition("=")
+    return group.isidentifier() and bool(_choices(group)) and not re.fullmatch(r"\w+(,\w+)*", choice.strip("'\""))
 
 
 def _user_error(error: BaseException | None) -> UserError | None:
@@ -72,6 +86,8 @@ def _user_error(error: BaseException | None) -> UserError | None:
 
 
 def _nearest(name: str, allowed: Sequence[str]) -> str:
+    if name in allowed:
+        return ""  # by default there is one, and an override took it away
     below = [key for key in allowed if key.endswith(f".{name}")]
     close = below or difflib.get_close_matches(name, allowed, n=1, cutoff=0.4)
     return f", did you mean {close[0]}?" if close else ""
@@ -119,7 +135,7 @@ def main() -> None:
         if error.filename is None:
             raise
         _fail(f"{error.filename}: {error.strerror}; name another folder with hydra.run.dir=FOLDER")
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         cause = error.__cause__
         if isinstance(cause, OSError):  # the log file cannot be opened
             _fail(f"{cause.filename}: {cause.strerror}; the run folder must be one that can be written to")
@@ -128,7 +144,7 @@ def main() -> None:
         _fail(complaint(error, sys.argv[1:]))
 
 
-def _raised_by_hydra(error: ValueError) -> bool:
+def _raised_by_hydra(error: Exception) -> bool:
     """Whether Hydra itself stumbled over the command line, as it does over a group that is named twice."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return str(frame.f_globals["__name__"]).startswith("hydra.")

@@ -29,8 +29,9 @@ from vae_lab.networks import HiddenDims, Width
 from vae_lab.priors import Prior
 from vae_lab.vae import VAE
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None
 
 # Values that no constructor of ours receives, so that no annotation of ours can hold them.
 LIMITS: dict[str, Any] = {
@@ -44,7 +45,11 @@ LIMITS: dict[str, Any] = {
     "optimizer.lr": Positive,
     "optimizer.weight_decay": NotNegative,
     "trainer.max_epochs": Annotated[int, Field(ge=1)] | None,
-    "trainer.max_steps": Annotated[int, Field(ge=-1)],
+    "trainer.max_steps": Annotated[int, Field(ge=1)] | Literal[-1],
+    "trainer.check_val_every_n_epoch": Annotated[int, Field(ge=1)],
+    "trainer.limit_train_batches": Share,
+    "trainer.limit_val_batches": Share | Literal[0],
+    "trainer.limit_test_batches": Share,
 }
 
 # Without these there is no run.
@@ -54,7 +59,8 @@ IMAGES_AT_ONCE = 2_000_000  # decoded in one step: 6 GB of logits
 
 _ABSENT = object()
 
-# Where a run folder's config may name a target: the module that it must be of, and its kind.
+# Where a config may name a target: the module that it must be of, and its kind. A run of other classes could be
+# trained, but nobody could load it: a run folder is data.
 OUR_TARGETS: dict[str, tuple[str, type]] = {
     "data": ("vae_lab.data", LightningDataModule),
     "encoder": ("vae_lab.encoders", nn.Module),
@@ -83,7 +89,7 @@ LIBRARY_TARGETS = {
 
 
 def check(config: DictConfig) -> None:
-    """Hold every value to the type and range of the argument that it becomes.
+    """Hold every target to what a run may be made of, and every value to the argument that it becomes.
 
     Raises:
         ConfigError: names the key, its value and what is allowed.
@@ -95,12 +101,16 @@ def check(config: DictConfig) -> None:
             _check_value(key, value, allowed)
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
+    check_targets(plain)
     for key in PARTS:
         if not isinstance(plain.get(key), dict) or "_target_" not in plain[key]:
             raise ConfigError(key, plain.get(key), "must be a part, with the _target_ that it is")
+    if plain["trainer"].get("max_epochs") is None and plain["trainer"].get("max_steps", -1) == -1:
+        raise ConfigError("trainer.max_epochs", None, "must be a number where trainer.max_steps is none")
     for group in ("callbacks", "logger"):
-        if not isinstance(plain.get(group), dict | None):
-            raise ConfigError(group, plain[group], "must be names with a part each, or null")
+        for name, node in (plain.get(group) or {}).items():
+            if node is not None and not (isinstance(node, dict) and "_target_" in node):
+                raise ConfigError(f"{group}.{name}", node, "must be a part, with the _target_ that it is, or null")
     for name, node in plain.items():
         _check_node(str(name), node)
     _check_images_at_once(config)
@@ -156,8 +166,8 @@ def _is_allowed(place: str, target: Any) -> bool:
         return False
     if target in LIBRARY_TARGETS.get(place, ()):
         return True
-    allowed, kind = OUR_TARGETS.get(place, ("", type))
     module, _, name = target.rpartition(".")
+    allowed, kind = OUR_TARGETS.get(place, (None, type))
     if module != allowed or name.startswith("_"):
         return False
     found = getattr(importlib.import_module(module), name, None)
@@ -179,7 +189,7 @@ def build(node: DictConfig, key: str, **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from error
-        if isinstance(cause, MisconfigurationException | ValueError | TypeError):
+        if isinstance(cause, MisconfigurationException | ValueError | TypeError | RuntimeError | OverflowError):
             reason = " ".join(str(cause).split())
             if "backend" in reason:
                 reason += " Use trainer.accelerator=cpu, or auto"

@@ -68,6 +68,8 @@ def _quiet_lightning() -> None:
 
 def train(config: DictConfig, folder: RunFolder) -> float:
     """Train a new run, test its best checkpoint, draw, report; gives the NELBO that runs are chosen by."""
+    if not config.callbacks.get("best"):
+        raise ConfigError("callbacks.best", None, "the best checkpoint is what a run is tested with and leaves")
     data, model = _start(config, folder)
     timer = Timer()
     trainer = _trainer(config, folder, [timer], loggers=True)

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab import checkpoints, trust
-from vae_lab.config import build_model, check, check_targets
+from vae_lab.config import build_model, check
 from vae_lab.errors import ConfigError, ModelSizeError, RunFolderError
 from vae_lab.vae import VAE
 
@@ -72,7 +72,6 @@ class RunFolder:
         except FileNotFoundError as error:
             raise RunFolderError(f"{self.path}: no config.yaml in it; give the folder of a finished run") from error
         try:
-            check_targets(OmegaConf.to_container(config))
             check(config)
         except ConfigError as error:
             raise RunFolderError(f"{self.config_file}: {error}") from error
