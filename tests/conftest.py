@@ -1,11 +1,13 @@
 """Fixtures: a fixed seed, a small data set in MNIST's place, and the real MNIST."""
 
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
-from helpers import digits
+from helpers import TINY, call, digits
 from vae_lab.data import MNISTDataModule, files
 
 torch.set_num_threads(1)
@@ -17,11 +19,34 @@ def _seed():
 
 
 @pytest.fixture
-def small_data(monkeypatch) -> MNISTDataModule:
-    """A data module whose files are 530 training and 70 test images."""
+def small_files(monkeypatch) -> None:
+    """530 training and 70 test images in MNIST's place."""
     monkeypatch.setattr(files, "TRAIN_IMAGES", 530)
     monkeypatch.setattr(files, "load", lambda *_: (digits(530), digits(70)))
+
+
+@pytest.fixture
+def small_data(small_files) -> MNISTDataModule:  # noqa: ARG001
+    """A data module over them."""
     return MNISTDataModule(batch_size=100, eval_batch_size=30, validation=30)
+
+
+@pytest.fixture(scope="session")
+def _tiny_run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "TRAIN_IMAGES", 530)
+        patch.setattr(files, "load", lambda *_: (digits(530), digits(70)))
+        patch.chdir(folder)
+        answer = call(*TINY, "hydra.run.dir=run")
+    assert answer.code == 0, answer.err
+    return folder / "run"
+
+
+@pytest.fixture
+def tiny_run(_tiny_run, tmp_path) -> Path:
+    """A copy of a finished run of two epochs over the small files."""
+    return shutil.copytree(_tiny_run, tmp_path / "run")
 
 
 @pytest.fixture(scope="session")

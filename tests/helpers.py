@@ -1,7 +1,12 @@
 """What the tests build with: a small model, an exact one, a small data set, a quiet trainer."""
 
+import contextlib
+import io
+import logging
 import math
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from lightning import Trainer
@@ -10,6 +15,7 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.distributions import Independent, MultivariateNormal, Normal
 
+from vae_lab import cli
 from vae_lab.decoders import MLPDecoder
 from vae_lab.encoders import MLPEncoder
 from vae_lab.likelihoods import Bernoulli
@@ -87,3 +93,44 @@ class LinearGaussian(nn.Module):
     def evidence(self, x):
         covariance = self.w @ self.w.T + self.s2 * torch.eye(6, dtype=torch.float64)
         return MultivariateNormal(self.b, covariance).log_prob(x.flatten(1))
+
+
+FIGURES = ("reconstructions", "samples", "latent_grid", "interpolation", "latent_scatter", "nelbo")
+# a run of a moment over the small files, with one figure
+TINY = (
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=2",
+    "trainer.limit_train_batches=2",
+    "data.batch_size=32",
+    "data.validation=30",
+    "hidden_dims=[8]",
+    "latent_dim=2",
+    *(f"callbacks.{name}=null" for name in FIGURES[:-1]),
+)
+
+
+class Answer(NamedTuple):
+    """What the program answered: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(*arguments: str) -> Answer:
+    """The program in this process, in the current folder: as a person starts it, without the seconds of a start."""
+    before, handlers = sys.argv, logging.getLogger().handlers[:]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    sys.argv = ["vae_lab", *arguments]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                cli.main()
+            except SystemExit as end:
+                code = int(end.code or 0)
+    finally:
+        sys.argv = before
+        for handler in set(logging.getLogger().handlers) - set(handlers):
+            handler.close()  # Hydra opens the log of each run, and leaves it open
+        logging.getLogger().handlers[:] = handlers
+    return Answer(code, out.getvalue(), err.getvalue())

@@ -43,7 +43,7 @@ def test_every_choice_composes_checks_and_builds(compose, choice):
         ("hidden_dims=300", "hidden_dims=300: must be a valid array"),
         ("hidden_dims=[10,-1]", "hidden_dims=[10,-1]: must be greater than or equal to 1"),
         ("optimizer.lr='1e-3'", "optimizer.lr=1e-3: must be a valid number"),
-        ("optimizer.lr=nan", "optimizer.lr=nan: must be greater than 0"),
+        ("optimizer.lr=nan", "optimizer.lr=nan: must be a finite number"),
         ("optimizer.fused=maybe", "optimizer.fused=maybe: must be a valid boolean"),
         ("loss.samples=0", "loss.samples=0: must be greater than or equal to 1"),
         ("encoder.activation=swish", "encoder.activation=swish: must be 'relu', 'elu', 'silu', 'gelu' or 'tanh'"),
@@ -60,11 +60,46 @@ def test_a_wrong_value_is_one_line_that_names_it(compose, override, line):
 
 @pytest.mark.parametrize(
     "target",
-    ["os.system", "vae_lab.run.platform.os.system", "builtins.eval", "torch.load", "functools.partial", 7],
+    [
+        "os.system",
+        "builtins.eval",
+        "torch.load",
+        "functools.partial",
+        7,
+        ["vae_lab.priors.Mixture"],
+        # written as ours
+        "vae_lab.run.platform.os.system",
+        "vae_lab.priors.os.system",
+        "vae_lab.priors.torch.load",
+        # ours, and no prior
+        "vae_lab.__main__.main",
+        "vae_lab.run_folder.RunFolder.write_metrics",
+        "vae_lab.data.files._download",
+        "vae_lab.encoders.MLPEncoder",
+        "vae_lab.priors.Prior",
+        "lightning.Trainer",
+    ],
 )
-def test_only_our_own_targets_are_allowed_in_a_run_folder(target):
+def test_only_a_part_of_ours_is_allowed_at_its_place(target):
     with pytest.raises(ConfigError, match="only vae_lab's own parts"):
-        check_targets({"prior": [{"inner": {"_target_": target}}]})
+        check_targets({"prior": {"_target_": target}})
+
+
+@pytest.mark.parametrize("key", ["prior.inner", "prior.inner.inner", "samples", "callbacks", "callbacks.samples.inner"])
+def test_a_part_stands_only_where_it_belongs(key):
+    node = {"_target_": "vae_lab.callbacks.PriorSamples" if "callbacks" in key else "vae_lab.priors.Mixture"}
+    for name in reversed(key.split(".")):
+        node = {name: node}
+    with pytest.raises(ConfigError, match="only vae_lab's own parts"):
+        check_targets(node)
+    with pytest.raises(ConfigError, match="only vae_lab's own parts"):
+        check_targets({"prior": [{"_target_": "vae_lab.priors.Mixture"}]})
+
+
+@pytest.mark.parametrize("key", ["_args_", "_recursive_", "_convert_", "_partial_"])
+def test_what_would_pass_arguments_by_their_check_is_refused(key):
+    with pytest.raises(ConfigError, match=key):
+        check_targets({"prior": {"_target_": "vae_lab.priors.Mixture", key: True}})
 
 
 def test_lists_reach_constructors_as_plain_lists(compose):

@@ -27,7 +27,7 @@ def test_the_feature_network_learns_and_is_kept(net, tmp_path, caplog):
     assert file.stat().st_mtime_ns == written
     file.write_bytes(file.read_bytes()[:1000])
     mended = judging.classifier(file, images, labels)
-    assert f"{file} is damaged" in caplog.text
+    assert f"{file}: damaged" in caplog.text
     for name, value in first.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
         assert torch.equal(value, mended.state_dict()[name])

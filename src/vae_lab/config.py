@@ -1,26 +1,37 @@
 """From a composed config to objects: each value is held to the annotation of the argument that it becomes."""
 
 import difflib
+import importlib
 import inspect
 import json
+import re
 import typing
+from types import FunctionType
 from typing import Annotated, Any, Literal
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
+from lightning import Callback, LightningDataModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
+from torch import nn
 
-from vae_lab.data import MNISTDataModule
+from vae_lab.budget import LARGEST_MODEL, Budget
+from vae_lab.data import MNISTDataModule, files
+from vae_lab.decoders import Decoder
 from vae_lab.errors import ConfigError, UserError
-from vae_lab.losses import NoClosedFormError
+from vae_lab.likelihoods import Likelihood
+from vae_lab.losses import Loss, NoClosedFormError
 from vae_lab.networks import HiddenDims, Width
+from vae_lab.priors import Prior
 from vae_lab.vae import VAE
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None
 
 # Values that no constructor of ours receives, so that no annotation of ours can hold them.
 LIMITS: dict[str, Any] = {
@@ -40,26 +51,51 @@ LIMITS: dict[str, Any] = {
     "trainer.val_check_interval": Literal[1],
     "trainer.accumulate_grad_batches": Literal[1],
     "trainer.max_epochs": Annotated[int, Field(ge=1)] | None,
-    "trainer.max_steps": Annotated[int, Field(ge=-1)],
+    "trainer.max_steps": Annotated[int, Field(ge=1)] | Literal[-1],
+    "trainer.check_val_every_n_epoch": Annotated[int, Field(ge=1)],
+    "trainer.limit_train_batches": Share,
+    "trainer.limit_val_batches": Share | Literal[0],
+    "trainer.limit_test_batches": Share,
 }
+
+# Without these there is no run.
+PARTS = ("data", "encoder", "decoder", "likelihood", "prior", "loss", "optimizer", "trainer")
+
+IMAGES_AT_ONCE = 2_000_000  # decoded in one step: 6 GB of logits
 
 _ABSENT = object()
 
-# The library classes that a config may name beside our own.
+# Where a config may name a target: the module that it must be of, and its kind. A run of other classes could be
+# trained, but nobody could load it: a run folder is data.
+OUR_TARGETS: dict[str, tuple[str, type]] = {
+    "data": ("vae_lab.data", LightningDataModule),
+    "encoder": ("vae_lab.encoders", nn.Module),
+    "decoder": ("vae_lab.decoders", Decoder),
+    "likelihood": ("vae_lab.likelihoods", Likelihood),
+    "prior": ("vae_lab.priors", Prior),
+    "loss": ("vae_lab.losses", Loss),
+    "scheduler": ("vae_lab.schedulers", FunctionType),
+    "callbacks": ("vae_lab.callbacks", Callback),
+    "logger": ("vae_lab.loggers", Logger),
+}
+
+PARTIAL = ("optimizer", "scheduler")  # made by us from what is still missing
+
+# The library classes that it may name beside our own; none of them is given a path to write to.
 LIBRARY_TARGETS = {
-    "torch.optim.Adam",
-    "torch.optim.AdamW",
-    "lightning.Trainer",
-    "lightning.pytorch.callbacks.EarlyStopping",
-    "lightning.pytorch.callbacks.LearningRateMonitor",
-    "lightning.pytorch.callbacks.ModelCheckpoint",
-    "lightning.pytorch.callbacks.ModelSummary",
-    "lightning.pytorch.callbacks.TQDMProgressBar",
+    "optimizer": {"torch.optim.Adam", "torch.optim.AdamW"},
+    "trainer": {"lightning.Trainer"},
+    "callbacks": {
+        "lightning.pytorch.callbacks.EarlyStopping",
+        "lightning.pytorch.callbacks.LearningRateMonitor",
+        "lightning.pytorch.callbacks.ModelSummary",
+        "lightning.pytorch.callbacks.TQDMProgressBar",
+    },
 }
 
 
 def check(config: DictConfig) -> None:
-    """Hold every value to the type and range of the argument that it becomes.
+    """Hold every target to what a run may be made of, and every value to the argument that it becomes.
 
     Raises:
         ConfigError: names the key, its value and what is allowed.
@@ -71,15 +107,36 @@ def check(config: DictConfig) -> None:
             _check_value(key, value, allowed)
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    for group, node in plain.items():
-        _check_node(str(group), node)
+    check_targets(plain)
+    for key in PARTS:
+        if not isinstance(plain.get(key), dict) or "_target_" not in plain[key]:
+            raise ConfigError(key, plain.get(key), "must be a part, with the _target_ that it is")
+    if plain["trainer"].get("max_epochs") is None and plain["trainer"].get("max_steps", -1) == -1:
+        raise ConfigError("trainer.max_epochs", None, "must be a number where trainer.max_steps is none")
+    for group in ("callbacks", "logger"):
+        for name, node in (plain.get(group) or {}).items():
+            if node is not None and not (isinstance(node, dict) and "_target_" in node):
+                raise ConfigError(f"{group}.{name}", node, "must be a part, with the _target_ that it is, or null")
+    for name, node in plain.items():
+        _check_node(str(name), node)
+    _check_images_at_once(config)
+
+
+def _check_images_at_once(config: DictConfig) -> None:
+    """Refuse what would need all memory for one batch, each value of which may be reasonable alone."""
+    samples = OmegaConf.select(config, "loss.samples", default=1)
+    for key in ("data.batch_size", "data.eval_batch_size"):
+        images = min(OmegaConf.select(config, key, default=1), files.TRAIN_IMAGES)
+        if samples * images > IMAGES_AT_ONCE:
+            reason = f"with {key}={images} these are {samples * images:,} images at once, at most {IMAGES_AT_ONCE:,}"
+            raise ConfigError("loss.samples", samples, reason)
 
 
 def check_targets(config: Any, key: str = "") -> None:
-    """Hold every ``_target_`` to our own classes and the few of LIBRARY_TARGETS.
+    """Hold every ``_target_`` to the parts of ours, and the few of LIBRARY_TARGETS, that belong at its place.
 
     The name as written and the object that it leads to must both be allowed: ``vae_lab.run.os.system`` is
-    written as ours and is not.
+    written as ours and is not, and ``vae_lab.cli.main`` is ours and no part.
 
     Raises:
         ConfigError: names the key and the target.
@@ -88,22 +145,42 @@ def check_targets(config: Any, key: str = "") -> None:
         for index, child in enumerate(config):
             check_targets(child, f"{key}[{index}]")
     elif isinstance(config, dict):
-        target = config.get("_target_")
-        if target is not None and not _is_allowed(target):
-            raise ConfigError(f"{key}._target_", target, "only vae_lab's own parts are allowed here")
+        place = _place(key)
         for name, child in config.items():
-            check_targets(child, f"{key}.{name}".lstrip("."))
+            path = f"{key}.{name}".lstrip(".")
+            if name == "_target_" and not (place and _is_allowed(place, child)):
+                raise ConfigError(path, child, "only vae_lab's own parts are allowed here")
+            if name.startswith("_") and name not in ("_target_", "_partial_"):
+                raise ConfigError(path, child, "is not used here")
+            if name == "_partial_" and (child is not True or place not in PARTIAL):
+                raise ConfigError(path, child, f"only {' and '.join(PARTIAL)} are partial, and they are so")
+            check_targets(child, path)
 
 
-def _is_allowed(target: Any) -> bool:
+def _place(key: str) -> str | None:
+    """The group whose targets may stand at a key; None where none may."""
+    group, _, name = key.partition(".")
+    if key == "decoder.likelihood":
+        return "likelihood"
+    if group in ("callbacks", "logger"):
+        return group if name and not re.search(r"[.\[]", name) else None
+    return None if name else group
+
+
+def _is_allowed(place: str, target: Any) -> bool:
     if not isinstance(target, str):
         return False
-    if target in LIBRARY_TARGETS:
+    if target in LIBRARY_TARGETS.get(place, ()):
         return True
-    if not target.startswith("vae_lab."):
+    module, _, name = target.rpartition(".")
+    allowed, kind = OUR_TARGETS.get(place, (None, type))
+    if module != allowed or name.startswith("_"):
         return False
-    found = get_object(target)
-    return str(getattr(found, "__module__", "")).startswith("vae_lab.")
+    found = getattr(importlib.import_module(module), name, None)
+    if not f"{getattr(found, '__module__', '')}.".startswith(f"{module}."):
+        return False  # merely imported there
+    # a base class cannot do the work
+    return issubclass(found, kind) and found is not kind if isinstance(found, type) else isinstance(found, kind)
 
 
 def build(node: DictConfig, key: str, **arguments: Any) -> Any:
@@ -118,7 +195,7 @@ def build(node: DictConfig, key: str, **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from error
-        if isinstance(cause, MisconfigurationException | ValueError | TypeError):
+        if isinstance(cause, MisconfigurationException | ValueError | TypeError | RuntimeError | OverflowError):
             reason = " ".join(str(cause).split())
             if "backend" in reason:
                 reason += " Use trainer.accelerator=cpu, or auto"
@@ -127,21 +204,29 @@ def build(node: DictConfig, key: str, **arguments: Any) -> Any:
         raise
 
 
-def build_model(config: DictConfig) -> VAE:
+def build_model(config: DictConfig, at_most: int = LARGEST_MODEL) -> VAE:
     """The VAE that a config describes.
+
+    Args:
+        config: of the run.
+        at_most: bytes of the tensors that it is made of.
 
     Raises:
         ConfigError: if the parts do not fit together.
+        ModelSizeError: before the memory is taken, if they are too large.
     """
-    parts = {
-        key: build(config[key], key)
-        for key in ("encoder", "decoder", "prior", "loss", "optimizer", "scheduler")
-        if config[key]
-    }
-    try:
-        return VAE(**parts, gradient_clip_val=config.trainer.get("gradient_clip_val"))
-    except NoClosedFormError as error:
-        raise ConfigError("loss", type(parts["loss"]).__name__.lower(), f"{error}; use loss=sgvb") from error
+    parts = {}
+    with Budget(at_most):
+        for key in ("encoder", "decoder", "prior", "loss", "optimizer", "scheduler"):
+            if config[key]:
+                parts[key] = build(config[key], key)
+        try:
+            return VAE(**parts, gradient_clip_val=config.trainer.get("gradient_clip_val"))
+        except NoClosedFormError as error:
+            raise ConfigError("loss", type(parts["loss"]).__name__.lower(), f"{error}; use loss=sgvb") from error
+        except (ValueError, RuntimeError) as error:
+            reason = f"does not fit the other parts ({error}); latent_dim and the like stand once, at the top"
+            raise ConfigError("encoder", type(parts["encoder"]).__name__, reason) from error
 
 
 def build_data(config: DictConfig) -> MNISTDataModule:

@@ -20,6 +20,10 @@ class ConfigError(UserError):
         self.key = key
 
 
+class ModelSizeError(UserError):
+    """The model's tensors would take more memory than a model may."""
+
+
 class DataError(UserError):
     """The images are not there and cannot be fetched."""
 

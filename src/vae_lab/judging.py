@@ -19,8 +19,10 @@ from torchmetrics.image.fid import FrechetInceptionDistance  # torchmetrics.imag
 from torchmetrics.image.kid import KernelInceptionDistance
 from tqdm import tqdm
 
+from vae_lab import checkpoints
 from vae_lab.data.batches import Batches
 from vae_lab.data.binarization import scale
+from vae_lab.errors import RunFolderError
 from vae_lab.randomness import fixed_noise
 
 log = logging.getLogger(__name__)
@@ -95,9 +97,9 @@ def _read(file: Path, device: torch.device) -> Classifier | None:
         return None
     net = _untrained(device)
     try:
-        net.load_state_dict(torch.load(file, map_location=device, weights_only=True))
-    except Exception as error:  # a damaged file breaks in the archive, the unpickler or the tensors
-        log.warning("%s is damaged (%s); it is trained anew", file, type(error).__name__)
+        net.load_state_dict(checkpoints.read(file))
+    except (RunFolderError, RuntimeError) as error:  # damaged, or of another network
+        log.warning("%s; it is trained anew", checkpoints.reason_of(error))
         return None
     return net.eval()
 

@@ -9,9 +9,9 @@ from torch.distributions import Distribution, kl_divergence
 from vae_lab.decoders import Decoder
 from vae_lab.priors import Prior
 
-Coefficient = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Epochs = Annotated[float, Field(ge=0)]
+Coefficient = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+Epochs = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class NoClosedFormError(ValueError):

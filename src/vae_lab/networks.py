@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-Width = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=1_000_000)]
 HiddenDims = Annotated[list[Width], Field(min_length=1)]
 ImageShape = tuple[Width, Width, Width]
 Activation = Literal["relu", "elu", "silu", "gelu", "tanh"]

@@ -10,18 +10,19 @@ from typing import Any
 import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_class
 from lightning import Trainer
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig
 
 from vae_lab import figures, machine
-from vae_lab.callbacks import ProgressBar, render
+from vae_lab.callbacks import FigureCallback, ProgressBar, render
 from vae_lab.cli import output_dir
 from vae_lab.commands import hold_to
 from vae_lab.config import build, build_data, build_model, check
 from vae_lab.data import MNISTDataModule, files
 from vae_lab.data.binarization import scale
-from vae_lab.errors import ConfigError, NonFiniteError, UserError
+from vae_lab.errors import ConfigError, NonFiniteError, RunFolderError, UserError
 from vae_lab.estimators import kl_curve
 from vae_lab.evaluation import active_units, bounds_of_set, summary
 from vae_lab.loggers import TensorBoard
@@ -70,6 +71,8 @@ def _quiet_lightning() -> None:
 
 def train(config: DictConfig, folder: RunFolder) -> float:
     """Train a new run, test its best checkpoint, draw, report; gives the NELBO that runs are chosen by."""
+    if not config.callbacks.get("best"):
+        raise ConfigError("callbacks.best", None, "the best checkpoint is what a run is tested with and leaves")
     data, model = _start(config, folder)
     timer = Timer()
     trainer = _trainer(config, folder, [timer], loggers=True)
@@ -129,11 +132,15 @@ def evaluate(config: DictConfig, folder: RunFolder) -> float:
     saved = folder.read_config()
     saved.trainer = config.trainer
     saved.data.root = config.data.root
-    data, model = build_data(saved), build_model(saved)
-    folder.load_weights(model)
-    model.history = folder.read_history()
+    # the others have no part in a test, and what writes checkpoints has no place in it
+    saved.callbacks = {name: node for name, node in (saved.callbacks or {}).items() if node and _draws(node)}
+    before = _metrics_before(folder)
+    data, model = build_data(saved), folder.read_model(saved)
     trainer = _trainer(saved, folder, [], loggers=False)
-    metrics = _facts(saved, trainer, model) | folder.read_metrics() | _test(trainer, model, data)
+    facts = _facts(saved, trainer, model)
+    # where the run was trained is the run's to say; what it is, its config says
+    of_training = {name: before[name] for name in ("device", "versions") if isinstance(before.get(name), str)}
+    metrics = before | facts | of_training | _test(trainer, model, data)
     model.to(trainer.strategy.root_device, torch.float32).eval()  # trainer.precision may have changed it
     metrics |= _bounds(model, data, folder, config.evaluation.k)
     folder.write_metrics(metrics)
@@ -142,6 +149,22 @@ def evaluate(config: DictConfig, folder: RunFolder) -> float:
     folder.write_metrics(metrics)
     log.info(table(metrics, folder.path))
     return float(metrics["test/nelbo"])
+
+
+def _draws(callback: DictConfig) -> bool:
+    return issubclass(get_class(callback._target_), FigureCallback)
+
+
+def _metrics_before(folder: RunFolder) -> dict[str, Any]:
+    """The figures that the run has already; refused now if they would be no table in the end."""
+    metrics = folder.read_metrics()
+    try:
+        if metrics:
+            table(metrics, folder.path)
+    except KeyError as error:
+        reason = f"there is no {error.args[0]} in it; delete it and evaluate again"
+        raise RunFolderError(f"{folder.metrics_file}: damaged ({reason})") from error
+    return metrics
 
 
 def estimator_check(config: DictConfig, folder: RunFolder) -> float:
@@ -201,7 +224,7 @@ def _judge(model: VAE, data: MNISTDataModule, folder: RunFolder, n: int) -> dict
 
 
 def _trainer(config: DictConfig, folder: RunFolder, extra: list[Any], loggers: bool) -> Trainer:
-    callbacks = [build(node, f"callbacks.{key}") for key, node in config.callbacks.items() if node]
+    callbacks = [build(node, f"callbacks.{key}") for key, node in (config.callbacks or {}).items() if node]
     on_terminal = sys.stdout.isatty()
     if on_terminal:
         extra = [*extra, ProgressBar()]

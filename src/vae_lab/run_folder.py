@@ -4,18 +4,22 @@ What a sweep's report reads of a run needs no torch, so that it is imported only
 """
 
 import csv
+import hashlib
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from vae_lab.errors import RunFolderError
+from vae_lab import trust
+from vae_lab.errors import ConfigError, ModelSizeError, RunFolderError
 
 if TYPE_CHECKING:
     from vae_lab.vae import VAE
+
+LARGEST_TABLE = 50_000_000  # bytes of metrics.json or metrics.csv: 100,000 epochs and more
+BESIDE_THE_WEIGHTS = 2**28  # bytes that building a model may take beside them, for masks and the like
 
 
 class RunFolder:
@@ -46,21 +50,34 @@ class RunFolder:
                 self.path.rmdir()
 
     def write_config(self, config: DictConfig) -> None:
-        """Save the config with every interpolation resolved."""
-        replace_file(self.config_file, OmegaConf.to_yaml(config, resolve=True))
+        """Save the config with every interpolation resolved, and so claim the folder for this run.
+
+        Raises:
+            ConfigError: if another run has claimed it, be it at this moment.
+        """
+        try:
+            with self.config_file.open("x", encoding="utf-8") as file:
+                file.write(OmegaConf.to_yaml(config, resolve=True))
+        except FileExistsError as error:
+            raise ConfigError("hydra.run.dir", self.path, "holds a run already; name another folder") from error
+
+    def config_digest(self) -> str:
+        """SHA-256 of ``config.yaml``, which each checkpoint carries: it says what its weights are the weights of."""
+        return hashlib.sha256(self.config_file.read_bytes()).hexdigest()
 
     def read_config(self) -> DictConfig:
         """The config of the run, held to allowed targets and values.
 
         Raises:
-            RunFolderError: if it is missing or unreadable.
-            ConfigError: if it names what no config of ours would.
+            RunFolderError: if it is missing, unreadable, or names what no config of ours would.
         """
-        from vae_lab.config import check, check_targets
+        from vae_lab.config import check
 
         config = self.read_plain_config()
-        check_targets(OmegaConf.to_container(config))
-        check(config)
+        try:
+            check(config)
+        except ConfigError as error:
+            raise RunFolderError(f"{self.config_file}: {error}") from error
         return config
 
     def read_plain_config(self) -> DictConfig:
@@ -70,15 +87,9 @@ class RunFolder:
             RunFolderError: if it is missing or unreadable.
         """
         try:
-            config = OmegaConf.load(self.config_file)
+            return trust.read_config(self.config_file)
         except FileNotFoundError as error:
             raise RunFolderError(f"{self.path}: no config.yaml in it; give the folder of a finished run") from error
-        except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
-            reason = " ".join(str(error).split())
-            raise RunFolderError(f"{self.config_file}: cannot be read as a config ({reason})") from error
-        if not isinstance(config, DictConfig):
-            raise RunFolderError(f"{self.config_file}: cannot be read as a config")
-        return config
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Save the figures of the run as one flat object."""
@@ -91,13 +102,18 @@ class RunFolder:
             RunFolderError: if the file is damaged.
         """
         try:
-            metrics = json.loads(self.metrics_file.read_text())
-            if not isinstance(metrics, dict):
-                raise ValueError("no object")
+            metrics = json.loads(trust.read_text(self.metrics_file, LARGEST_TABLE))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (ValueError, RecursionError) as error:
             raise RunFolderError(f"{self.metrics_file}: damaged ({error}); delete it and evaluate again") from error
+        if not isinstance(metrics, dict):
+            raise RunFolderError(f"{self.metrics_file}: damaged (it holds no names); delete it and evaluate again")
+        for name, value in metrics.items():
+            # what a name with a slash measures is a number, but for the method of an estimator
+            if "/" in name and name != "estimator/method" and not _is_number(value):
+                reason = f"{name} is no finite number"
+                raise RunFolderError(f"{self.metrics_file}: damaged ({reason}); delete it and evaluate again")
         return metrics
 
     def read_history(self) -> list[dict[str, float]]:
@@ -107,35 +123,70 @@ class RunFolder:
             RunFolderError: if the file is damaged.
         """
         file = self.path / "metrics.csv"
-        if not file.exists():
-            return []
         try:
-            with file.open(newline="") as lines:
-                # an epoch without validation leaves its cells empty
-                rows = csv.DictReader(lines)
-                return [{name: float(value) for name, value in row.items() if value != ""} for row in rows]
-        except (OSError, ValueError, TypeError) as error:
+            text = trust.read_text(file, LARGEST_TABLE)
+            if text and not text.endswith("\n"):
+                raise ValueError("its last line is cut off")
+            # an epoch without validation leaves its cells empty
+            table = csv.DictReader(text.splitlines())
+            rows = [{name: float(value) for name, value in row.items() if value != ""} for row in table]
+            epochs = self.read_metrics().get("epochs", len(rows))
+            if len(rows) != epochs:
+                raise ValueError(f"{len(rows)} rows for {epochs} epochs")
+            return rows
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError, csv.Error) as error:
             raise RunFolderError(f"{file}: damaged ({error}); delete it to go on without the history") from error
+
+    def read_model(self, config: DictConfig) -> "VAE":
+        """The trained model, with its history.
+
+        Args:
+            config: of this run.
+
+        Raises:
+            RunFolderError: if a file is missing or damaged, or the config describes a model that is larger than what
+                the checkpoint can hold.
+        """
+        from vae_lab.config import build_model
+
+        checkpoint = self._read_best()
+        try:
+            model = build_model(config, self.best.stat().st_size + BESIDE_THE_WEIGHTS)
+        except (ConfigError, ModelSizeError) as error:
+            raise RunFolderError(f"{self.config_file}: {error}") from error
+        self._fill(model, checkpoint)
+        model.history = self.read_history()
+        return model
 
     def load_weights(self, model: "VAE") -> None:
         """Load the best checkpoint's weights into a model.
 
         Raises:
-            RunFolderError: if there is no checkpoint, or it is damaged or of another model.
+            RunFolderError: if there is no checkpoint, it is damaged or of another model, or the config was changed.
         """
-        import torch
+        self._fill(model, self._read_best())
+
+    def _read_best(self) -> dict[str, Any]:
+        from vae_lab import checkpoints
+
+        checkpoint = checkpoints.read(self.best)
+        if checkpoint.get("config_sha256", self.config_digest()) != self.config_digest():
+            raise RunFolderError(
+                f"{self.config_file}: was changed after {self.best.name} was written, which may belong to another "
+                "model; put the original back"
+            )
+        return checkpoint
+
+    def _fill(self, model: "VAE", checkpoint: dict[str, Any]) -> None:
+        from vae_lab.checkpoints import reason_of
 
         try:
-            checkpoint = torch.load(self.best, map_location="cpu", weights_only=True)
             model.load_state_dict(checkpoint["state_dict"])
-        except FileNotFoundError as error:
-            raise RunFolderError(
-                f"{self.best}: there is no checkpoint; the run did not finish its first epoch"
-            ) from error
-        except Exception as error:
-            # a damaged file breaks in the unpickler, the archive or the tensors, each with its own exception
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise RunFolderError(f"{self.best}: damaged, or of another model ({reason})") from error
+        except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+            reason = reason_of(error)
+            raise RunFolderError(f"{self.best}: of another model than config.yaml says ({reason})") from error
 
 
 def load(run_dir: Path | str) -> "VAE":
@@ -146,17 +197,15 @@ def load(run_dir: Path | str) -> "VAE":
 
     Raises:
         RunFolderError: if a file is missing or damaged.
-        ConfigError: if the config names classes that are not vae_lab's.
     """
-    from vae_lab.config import build_model
-
     folder = RunFolder(run_dir)
     if not folder.path.is_dir():
         raise RunFolderError(f"{run_dir}: there is no such folder; give the folder of a finished run")
-    model = build_model(folder.read_config())
-    folder.load_weights(model)
-    model.history = folder.read_history()
-    return model.eval()
+    return folder.read_model(folder.read_config()).eval()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def replace_file(target: Path, text: str) -> None:

@@ -85,6 +85,7 @@ class VAE(LightningModule):
         gradient_clip_val: largest norm of the gradient; None leaves it as it is.
 
     Raises:
+        ValueError, RuntimeError: if a part does not take what another gives.
         NoClosedFormError: if the loss wants a closed-form KL that this posterior and prior do not have.
 
     >>> from vae_lab.decoders import MLPDecoder
@@ -123,7 +124,11 @@ class VAE(LightningModule):
         self.train_terms, self.eval_terms = TermSums(), TermSums()
         prior.bind(encoder, self.image_shape)
         with torch.no_grad():
-            loss.check(encoder(torch.zeros(1, *self.image_shape)), prior())
+            q, p = encoder(torch.zeros(1, *self.image_shape)), prior()
+            if q.event_shape != p.event_shape:
+                raise ValueError(f"the encoder's codes are {tuple(q.event_shape)}, the prior's {tuple(p.event_shape)}")
+            decoder(q.mean)
+            loss.check(q, p)
 
     # --- using a model -------------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ from vae_lab.data.batches import Batches
 from vae_lab.data.binarization import Binarization, draw, freeze, scale
 from vae_lab.errors import ConfigError
 
-Count = Annotated[int, Field(ge=0)]
-BatchSize = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0, lt=2**32)]
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Images(NamedTuple):

@@ -1,0 +1,46 @@
+"""How large a model may become while it is built."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vae_lab.errors import ModelSizeError
+
+LARGEST_MODEL = 8 * 2**30  # bytes, about 2,000,000,000 parameters
+
+
+class Budget(TorchDispatchMode):
+    """Counts the tensors made inside the block, and stops before the one that is too many.
+
+    Without it a width of 10¹² takes the machine's memory first and ends in the kernel's hands.
+
+    Args:
+        at_most: bytes, all tensors together.
+
+    >>> import torch
+    >>> with Budget(at_most=1000):
+    ...     torch.zeros(20, 20)
+    Traceback (most recent call last):
+    vae_lab.errors.ModelSizeError: the model would take more than 0.0 GB; ...
+    """
+
+    def __init__(self, at_most: int) -> None:
+        super().__init__()
+        self.at_most, self.used = at_most, 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Look at what every operation that makes a tensor from a size is asked for."""
+        arguments = func._schema.arguments
+        if args and arguments[0].name == "size":
+            # float32, as parts are built; a mask of bits counts as much
+            self.used += 4 * math.prod(args[0])
+            if self.used > self.at_most:
+                raise ModelSizeError(
+                    f"the model would take more than {self.at_most / 1e9:.1f} GB; "
+                    "lower latent_dim, hidden_dims or channels, or the part's own sizes"
+                )
+        return func(*args, **(kwargs or {}))
