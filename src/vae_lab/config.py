@@ -114,6 +114,8 @@ def check(config: DictConfig) -> None:
     if plain["trainer"].get("max_epochs") is None and plain["trainer"].get("max_steps", -1) == -1:
         raise ConfigError("trainer.max_epochs", None, "must be a number where trainer.max_steps is none")
     for group in ("callbacks", "logger"):
+        if not isinstance(plain.get(group) or {}, dict):
+            raise ConfigError(group, plain[group], "must be parts by their names")
         for name, node in (plain.get(group) or {}).items():
             if node is not None and not (isinstance(node, dict) and "_target_" in node):
                 raise ConfigError(f"{group}.{name}", node, "must be a part, with the _target_ that it is, or null")

@@ -149,15 +149,15 @@ def _read_run(path: Path, name: str) -> Run:
 
 
 def _measured(folder: RunFolder, history: list[dict[str, float]]) -> dict[str, Any]:
-    """The metrics of a run; those of a finished one are held to be figures."""
+    """The metrics of a run; those of a finished one are held to be there."""
     metrics = folder.read_metrics()
     if "test/nelbo" not in metrics:
         return metrics
     # what task=evaluate made up for a lost file has only what can be tested again
     metrics = {"best/nelbo": min((nelbo for _, nelbo in nelbo_by_epoch(history)), default=None)} | metrics
-    wrong = [name for name in REPORTED if not _is_figure(metrics.get(name))]
-    if wrong:
-        raise RunFolderError(f"{folder.metrics_file}: {wrong[0]} is missing or no finite number")
+    missing = [name for name in REPORTED if metrics.get(name) is None]
+    if missing:
+        raise RunFolderError(f"{folder.metrics_file}: {missing[0]} is missing")
     return metrics
 
 
