@@ -10,6 +10,7 @@ from typing import Any
 import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import get_class
 from lightning import Trainer
 from lightning.pytorch.callbacks import Timer
@@ -29,6 +30,7 @@ from vae_lab.loggers import TensorBoard
 from vae_lab.randomness import fixed_noise
 from vae_lab.report import estimator_table, hparams_of, is_likelihood, shown, table
 from vae_lab.run_folder import RunFolder
+from vae_lab.sweeps.devices import devices_of_run
 from vae_lab.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,17 @@ def run(config: DictConfig) -> float:
     except UserError:
         written.discard_if_empty(with_folder=config.task != "evaluate")
         raise
+
+
+def carry_on(config: DictConfig) -> float:
+    """Continue the run of a sweep that was cut off, in its folder."""
+    return redo(config)
+
+
+def redo(config: DictConfig) -> float:
+    """Run anew in the folder of a run that did not finish, without what that one left behind."""
+    RunFolder(HydraConfig.get().runtime.output_dir).clear()
+    return run(config)
 
 
 def _quiet_lightning() -> None:
@@ -121,6 +134,8 @@ def _start(config: DictConfig, folder: RunFolder) -> tuple[MNISTDataModule, VAE]
     """Data and an untrained model, in a folder that holds nothing yet."""
     if folder.config_file.exists():
         raise ConfigError("hydra.run.dir", folder.path, "holds a run already; name another folder")
+    if config.sweep_dir and HydraConfig.get().mode != RunMode.MULTIRUN:
+        raise ConfigError("sweep_dir", config.sweep_dir, "is the folder of a sweep, and this is a single run; add -m")
     lightning.seed_everything(config.seed, verbose=False)
     return build_data(config), build_model(config)
 
@@ -207,7 +222,7 @@ def _judge(model: VAE, data: MNISTDataModule, folder: RunFolder, n: int) -> dict
     """What a classifier says of samples and codes, and the figure of the samples closest to a training image."""
     from vae_lab import judging  # late: training has no use for it, and its metrics take a while to import
 
-    (images, labels), (test_images, test_labels) = files.load(data.name, data.root)
+    (images, labels), (test_images, test_labels) = files.load_once(data.name, data.root)
     images, labels, test_images = (part.to(model.device) for part in (images, labels, test_images))
     net = judging.classifier(files.folder_of(data.name, data.root) / "classifier.pt", images, labels)
     with fixed_noise(0, model.device), torch.no_grad():
@@ -238,6 +253,7 @@ def _trainer(config: DictConfig, folder: RunFolder, extra: list[Any], loggers: b
             for key, node in (config.logger or {}).items()
             if node and loggers
         ],
+        devices=devices_of_run(config.trainer),
         enable_progress_bar=on_terminal,
         gradient_clip_val=None,  # the model has it: the trainer clips only where it takes the steps itself
         enable_model_summary=False,

@@ -78,14 +78,14 @@ class MNISTDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Fetch the files that are missing or damaged, once a machine."""
-        files.load(self.name, self.root)
+        files.load_once(self.name, self.root)
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
         """Read the files, split, draw what is drawn once, move all to the device."""
         if hasattr(self, "test"):
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        (images, labels), (test_images, test_labels) = files.load(self.name, self.root)
+        (images, labels), (test_images, test_labels) = files.load_once(self.name, self.root)
         if self.validation_choice == "random":
             order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.split_seed))
             images, labels = images[order], labels[order]
