@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from hydra.utils import get_class
 from lightning import Trainer
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from vae_lab import figures, machine
@@ -55,6 +56,8 @@ def run(config: DictConfig) -> float:
         folder = RunFolder(output_dir(config.task, config.run_dir, config.sweep_dir, str(written.path)))
         return tasks[config.task](config, folder)
     except UserError:
+        if _rank():
+            sys.exit(2)  # the first process says why
         written.discard_if_empty(with_folder=config.task != "evaluate")
         raise
 
@@ -71,15 +74,24 @@ def redo(config: DictConfig) -> float:
 
 
 def _quiet_lightning() -> None:
-    """Leave out what says nothing to a person who runs this program."""
+    """Leave out what says nothing to a person who runs this program, and what the first process has said."""
+    if _rank():
+        logging.getLogger().setLevel(logging.ERROR)
     # its own handler prints beside Hydra's, and the run announces itself
     logging.getLogger("lightning").handlers.clear()
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for library in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     # about its own use of torch, a validation that is not wanted, and logging by step: ours is by epoch
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the model's figures are sums over all processes
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*`dataloader_iter`.*")  # training_step minds what they warn of
+
+
+def _rank() -> int:
+    """Of this process among those that work on the run; Lightning knows it before there is a Trainer."""
+    return int(rank_zero_only.rank)  # type: ignore[attr-defined]
 
 
 def train(config: DictConfig, folder: RunFolder) -> float:
@@ -90,7 +102,8 @@ def train(config: DictConfig, folder: RunFolder) -> float:
     timer = Timer()
     trainer = _trainer(config, folder, [timer], loggers=True)
     data.prepare_data()
-    folder.write_config(config)
+    if trainer.is_global_zero:
+        folder.write_config(config)
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoard):
             logger.log_config(folder.config_file.read_text())
@@ -120,7 +133,8 @@ def train(config: DictConfig, folder: RunFolder) -> float:
         **{f"best/{name}": value for name, value in best.items() if "/" in name},
     }
     metrics = facts | _test(trainer, model, data)
-    folder.write_metrics(metrics)
+    if trainer.is_global_zero:
+        folder.write_metrics(metrics)
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoard):
             names = ("test/nelbo", "test/kl", "test/reconstruction", "best/nelbo")
@@ -132,12 +146,15 @@ def train(config: DictConfig, folder: RunFolder) -> float:
 
 def _start(config: DictConfig, folder: RunFolder) -> tuple[MNISTDataModule, VAE]:
     """Data and an untrained model, in a folder that holds nothing yet."""
-    if folder.config_file.exists():
+    if folder.config_file.exists() and not _rank():
         raise ConfigError("hydra.run.dir", folder.path, "holds a run already; name another folder")
     if config.sweep_dir and HydraConfig.get().mode != RunMode.MULTIRUN:
         raise ConfigError("sweep_dir", config.sweep_dir, "is the folder of a sweep, and this is a single run; add -m")
     lightning.seed_everything(config.seed, verbose=False)
-    return build_data(config), build_model(config)
+    data, model = build_data(config), build_model(config)
+    if _rank():  # further processes draw other noise for their images
+        torch.manual_seed(config.seed + 1_000_003 * _rank())
+    return data, model
 
 
 def evaluate(config: DictConfig, folder: RunFolder) -> float:
@@ -152,6 +169,8 @@ def evaluate(config: DictConfig, folder: RunFolder) -> float:
     before = _metrics_before(folder)
     data, model = build_data(saved), folder.read_model(saved)
     trainer = _trainer(saved, folder, [], loggers=False)
+    if trainer.world_size > 1:
+        raise ConfigError("trainer.devices", config.trainer.devices, "a finished run is looked at on one device; use 1")
     facts = _facts(saved, trainer, model)
     # where the run was trained is the run's to say; what it is, its config says
     of_training = {name: before[name] for name in ("device", "versions") if isinstance(before.get(name), str)}
@@ -315,6 +334,7 @@ def _facts(config: DictConfig, trainer: Trainer, model: VAE) -> dict[str, Any]:
 
 def _device_name(trainer: Trainer) -> str:
     device = trainer.strategy.root_device
+    several = f"{trainer.world_size} × " if trainer.world_size > 1 else ""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({torch.get_num_threads()} threads)"
+        return several + torch.cuda.get_device_name(device)
+    return f"{several}{device.type} ({torch.get_num_threads()} threads)"
