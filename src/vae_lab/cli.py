@@ -30,7 +30,10 @@ _HERE = Path(__file__).resolve().parent
 # a wheel carries conf/ inside the package, a checkout beside src/
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent.parent / "conf"
 
-PLUGINS = {"hydra/launcher/joblib": "hydra-joblib-launcher"}  # what our presets build on
+PLUGINS = {  # what our presets build on
+    "hydra/launcher/joblib": "hydra-joblib-launcher",
+    "hydra/launcher/submitit_slurm": "hydra-submitit-launcher",
+}
 FOLDERS = ("run_dir", "sweep_dir", "data.root", "hydra.run.dir", "hydra.sweep.dir")  # keys that name one
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -194,6 +195,44 @@ def test_ctrl_c_ends_the_sweep_with_the_command_that_continues_it(tmp_path, mnis
     assert command[:3] == ["python", "-m", "vae_lab"]
     assert {"-m", "seed=0,1", "sweep_dir=a sweep"} <= set(command)
     assert len(runs(tmp_path / "a sweep")) == 1
+
+
+SLURM = ("-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=5")
+needs_slurm = pytest.mark.skipif(
+    shutil.which("sbatch") is None or "SLURM_CONF" not in os.environ, reason="there is no SLURM here"
+)
+
+
+@pytest.mark.slurm
+@needs_slurm
+def test_a_job_array_gives_what_serial_runs_give(sweep, program, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    done = program(*SLURM, "sweep_dir=sweep", "loss.coeff=0.5,2", "optimizer.lr=1e-3,1e30", folder=tmp_path)
+    assert done.returncode == 1
+    for name in GOOD:
+        assert figures(tmp_path / "sweep" / name) == figures(sweep[0] / name)
+    for name in BAD:
+        assert f"vae_lab: {name}: training stopped" in done.stderr
+    assert len(list((tmp_path / "sweep" / ".slurm").glob("*_[0-3]/*_log.out"))) == 4
+
+
+@pytest.mark.slow  # SLURM lets a job rest for two minutes before it starts again
+@pytest.mark.slurm
+@needs_slurm
+def test_jobs_that_are_killed_or_out_of_time_are_run_again(tmp_path, mnist_root):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    process = start(*SLURM, "sweep_dir=sweep", "trainer.max_epochs=300", "seed=0,1", folder=tmp_path, root=mnist_root)
+    found = [tmp_path / "sweep" / f"experiment=tiny,seed={seed},trainer.max_epochs=300" for seed in (0, 1)]
+    wait_for(*(run / "metrics.csv" for run in found), seconds=120)
+    (array,) = {path.name.partition("_")[0] for path in (tmp_path / "sweep" / ".slurm").glob("*_0")}
+    subprocess.run(["scancel", f"{array}_0"], check=True)
+    subprocess.run(["scancel", "--signal=USR2", f"{array}_1"], check=True)  # as SLURM does before the time limit
+    out, err = process.communicate(timeout=500)
+    assert process.returncode == 0, err
+    assert f"{found[0].name}: its job was killed" in out
+    assert f"{found[1].name}: its job was killed" not in out
+    for run in found:
+        assert figures(run)["epochs"] == 300
 
 
 @pytest.mark.slow
