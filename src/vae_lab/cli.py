@@ -33,6 +33,7 @@ CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent.parent / "c
 PLUGINS = {  # what our presets build on
     "hydra/launcher/joblib": "hydra-joblib-launcher",
     "hydra/launcher/submitit_slurm": "hydra-submitit-launcher",
+    "hydra/sweeper/optuna": "hydra-optuna-sweeper 'sqlalchemy<2'",
 }
 FOLDERS = ("run_dir", "sweep_dir", "data.root", "hydra.run.dir", "hydra.sweep.dir")  # keys that name one
 

@@ -197,6 +197,25 @@ def test_ctrl_c_ends_the_sweep_with_the_command_that_continues_it(tmp_path, mnis
     assert len(runs(tmp_path / "a sweep")) == 1
 
 
+@pytest.mark.slow
+def test_a_search_ends_bad_runs_early_and_goes_on(program, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    space = ("loss.samples=1", "optimizer.lr=tag(log, interval(1e-8, 1e-2))", "hydra.sweeper.sampler.seed=1")
+    early = ("callbacks.pruning.after_runs=2", "callbacks.pruning.after_epochs=1", "trainer.max_epochs=6")
+    arguments = ("sweep=search", "sweep_dir=search", "hydra.sweeper.n_trials=8", *space, *early)
+    done = program(*arguments, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = [figures(run) for run in runs(tmp_path / "search").values()]
+    assert len(found) == 8
+    assert {metrics["epochs"] for metrics in found} > {6}
+    best = min(found, key=lambda metrics: metrics["best/nelbo"])
+    assert best["epochs"] == 6
+    assert f"Best value: {best['best/nelbo']}" in done.stdout
+    more = ("hydra.sweeper.n_trials=1", "hydra.sweeper.sampler.seed=2")
+    assert program(*arguments, *more, folder=tmp_path).returncode == 0
+    assert len(runs(tmp_path / "search")) == 9
+
+
 SLURM = ("-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=5")
 needs_slurm = pytest.mark.skipif(
     shutil.which("sbatch") is None or "SLURM_CONF" not in os.environ, reason="there is no SLURM here"

@@ -37,6 +37,10 @@ class Sweep(Callback):
                 print(f"vae_lab: trainer.devices={devices}: {ONE_DEVICE}", file=sys.stderr)
                 sys.exit(2)
         Sweep.folder = Path(config.hydra.sweep.dir)
+        if "study_name" in config.hydra.sweeper:
+            from vae_lab.sweeps.storage import take_up  # late: it imports optuna
+
+            take_up(config.hydra.sweeper, Sweep.folder)
 
 
 def is_one(devices: Any) -> bool:

@@ -22,7 +22,7 @@ def run_of_sweep(config: DictConfig) -> float:
     another process is still at work on the run, this one waits for it.
 
     Returns:
-        The figure that runs are compared by; NaN where the run failed.
+        The figure that runs are compared by; ∞ where the run failed, which a search takes for the worst.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     locks = folder.parent / ".locks"
@@ -42,7 +42,7 @@ def run_of_sweep(config: DictConfig) -> float:
             log.exception("failed: %s", reason)
         folder.mkdir(exist_ok=True)  # a run that could not even start took its folder away
         (folder / FAILURE).write_text(reason + "\n")
-        return math.nan
+        return math.inf
 
 
 def _run(config: DictConfig, folder: Path) -> float:

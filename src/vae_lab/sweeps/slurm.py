@@ -28,7 +28,7 @@ SHARED = {"timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "me
 
 
 def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-    """Run all of them, those that were killed again; gives the figure that runs are compared by, NaN of a failed one.
+    """Run all of them, those that were killed again; gives the figure that runs are compared by, ∞ of a failed one.
 
     Args:
         launcher: Hydra's, with its ``config`` and the ``params`` of its YAML.
@@ -62,7 +62,7 @@ def _logs(launcher: Any) -> Path:
 
 
 def _returned(overrides: Sequence[str], folder: Path) -> JobReturn:
-    value = (metrics_of(folder) or {}).get("best/nelbo", math.nan)
+    value = (metrics_of(folder) or {}).get("best/nelbo", math.inf)
     return JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=value)
 
 
