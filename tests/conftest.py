@@ -22,7 +22,7 @@ def _seed():
 def small_files(monkeypatch) -> None:
     """530 training and 70 test images in MNIST's place."""
     monkeypatch.setattr(files, "TRAIN_IMAGES", 530)
-    monkeypatch.setattr(files, "load", lambda *_: (digits(530), digits(70)))
+    monkeypatch.setattr(files, "load_once", lambda *_: (digits(530), digits(70)))
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def _tiny_run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "TRAIN_IMAGES", 530)
-        patch.setattr(files, "load", lambda *_: (digits(530), digits(70)))
+        patch.setattr(files, "load_once", lambda *_: (digits(530), digits(70)))
         patch.chdir(folder)
         answer = call(*TINY, "hydra.run.dir=run")
     assert answer.code == 0, answer.err

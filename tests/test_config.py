@@ -19,7 +19,7 @@ def compose():
 CHOICES = sorted(
     f"{folder.name}={file.stem}"
     for folder in CONF.iterdir()
-    if folder.is_dir() and folder.name != "hydra"
+    if folder.is_dir() and folder.name not in ("hydra", "sweep")
     for file in folder.glob("*.yaml")
 )
 

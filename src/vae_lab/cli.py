@@ -22,11 +22,20 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vae_lab.errors import ConfigError, RunFolderError, UserError
+from vae_lab.sweeps.callback import concluded, quoted
+from vae_lab.sweeps.folders import folder_name
 from vae_lab.trust import check_folder
 
 _HERE = Path(__file__).resolve().parent
 # a wheel carries conf/ inside the package, a checkout beside src/
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent.parent / "conf"
+
+PLUGINS = {  # what our presets build on
+    "hydra/launcher/joblib": "hydra-joblib-launcher",
+    "hydra/launcher/submitit_slurm": "hydra-submitit-launcher",
+    "hydra/sweeper/optuna": "hydra-optuna-sweeper 'sqlalchemy<2'",
+}
+FOLDERS = ("run_dir", "sweep_dir", "data.root", "hydra.run.dir", "hydra.sweep.dir")  # keys that name one
 
 
 def output_dir(task: str, run_dir: str | None, sweep_dir: str | None, fresh: str) -> str:
@@ -48,6 +57,12 @@ def output_dir(task: str, run_dir: str | None, sweep_dir: str | None, fresh: str
     return run_dir
 
 
+# here and not in main: the processes that a launcher starts import this module and call _task
+OmegaConf.register_new_resolver("output_dir", output_dir, replace=True)
+OmegaConf.register_new_resolver("sweep_dir", lambda given, fresh: given or fresh, replace=True)
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+
+
 def complaint(error: BaseException, overrides: Sequence[str]) -> str:
     """One line for what Hydra or OmegaConf says in several."""
     ours = _user_error(error)
@@ -61,6 +76,10 @@ def complaint(error: BaseException, overrides: Sequence[str]) -> str:
         allowed = ", ".join(error.options)
         return f"{group}={choice}: there is no such choice{_nearest(choice, error.options)}; allowed: {allowed}"
     text = " ".join(str(error).split())
+    found = re.search(r"In '([^']+)': Could not load '([^']+)'", text)
+    if found and found.group(2) in PLUGINS:
+        group, _, choice = found.group(1).rpartition("/")
+        return f"{group}={choice}: needs a plugin that is not installed; pip install {PLUGINS[found.group(2)]}"
     odd = next((given for given in overrides if _is_odd_choice(given)), None)
     if odd is not None:
         return f"{odd}: must be one of {', '.join(_choices(odd.partition('=')[0]))}"
@@ -116,19 +135,21 @@ def _defaults() -> dict[str, Any]:
     return {key: str(v).replace(" ", "") if isinstance(v, list) else v for key, v in found.items()}
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _task(config: DictConfig) -> float | None:
+    """What Hydra runs; found by its name in the processes that a launcher starts."""
     try:
         if config.task == "report":
             _report(config)
             return None
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            from vae_lab.sweeps.job import run_of_sweep
+
+            return run_of_sweep(config)
         from vae_lab.run import run  # late: it imports torch and lightning
 
         return run(config)
     except UserError as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise  # the other runs of the sweep go on
-        return _fail(complaint(error, sys.argv[1:]))
+        _fail(complaint(error, sys.argv[1:]))
 
 
 def _report(config: DictConfig) -> None:
@@ -145,11 +166,13 @@ def _report(config: DictConfig) -> None:
 
 
 def main() -> None:
-    """Run the program; a user's mistake ends it with one line and exit code 2."""
+    """Run the program; a user's mistake ends it with one line and exit code 2, failed runs of a sweep with 1."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors to us instead of printing them
-    OmegaConf.register_new_resolver("output_dir", output_dir, replace=True)
+    sys.argv[1:] = [_literal(argument) for argument in sys.argv[1:]]
+    hydra_main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     try:
-        _task()
+        with concluded(sys.argv):
+            hydra_main(_task)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _fail(complaint(error, sys.argv[1:]))
     except OSError as error:
@@ -163,6 +186,14 @@ def main() -> None:
         if not _raised_by_hydra(error):
             raise
         _fail(complaint(error, sys.argv[1:]))
+
+
+def _literal(argument: str) -> str:
+    """An argument that names a folder which is there, quoted: Hydra would read the = and , of its name as grammar."""
+    key, _, path = argument.partition("=")
+    if key in FOLDERS and Path(path).is_dir() and re.search(r"[^\w./-]", path):
+        return f"{key}={quoted(path)}"
+    return argument
 
 
 def _raised_by_hydra(error: Exception) -> bool:

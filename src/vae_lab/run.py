@@ -10,9 +10,11 @@ from typing import Any
 import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import get_class
 from lightning import Trainer
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from vae_lab import figures, machine
@@ -29,6 +31,7 @@ from vae_lab.loggers import TensorBoard
 from vae_lab.randomness import fixed_noise
 from vae_lab.report import estimator_table, hparams_of, is_likelihood, shown, table
 from vae_lab.run_folder import RunFolder
+from vae_lab.sweeps.devices import devices_of_run
 from vae_lab.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -53,20 +56,43 @@ def run(config: DictConfig) -> float:
         folder = RunFolder(output_dir(config.task, config.run_dir, config.sweep_dir, str(written.path)))
         return tasks[config.task](config, folder)
     except UserError:
+        if _rank():
+            sys.exit(2)  # the first process says why
         written.discard_if_empty(with_folder=config.task != "evaluate")
         raise
 
 
+def carry_on(config: DictConfig) -> float:
+    """Continue the run of a sweep that was cut off, in its folder."""
+    return redo(config)
+
+
+def redo(config: DictConfig) -> float:
+    """Run anew in the folder of a run that did not finish, without what that one left behind."""
+    RunFolder(HydraConfig.get().runtime.output_dir).clear()
+    return run(config)
+
+
 def _quiet_lightning() -> None:
-    """Leave out what says nothing to a person who runs this program."""
+    """Leave out what says nothing to a person who runs this program, and what the first process has said."""
+    if _rank():
+        logging.getLogger().setLevel(logging.ERROR)
     # its own handler prints beside Hydra's, and the run announces itself
     logging.getLogger("lightning").handlers.clear()
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for library in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     # about its own use of torch, a validation that is not wanted, and logging by step: ours is by epoch
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the model's figures are sums over all processes
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*`dataloader_iter`.*")  # training_step minds what they warn of
+
+
+def _rank() -> int:
+    """Of this process among those that work on the run; Lightning knows it before there is a Trainer."""
+    return int(rank_zero_only.rank)  # type: ignore[attr-defined]
 
 
 def train(config: DictConfig, folder: RunFolder) -> float:
@@ -77,7 +103,8 @@ def train(config: DictConfig, folder: RunFolder) -> float:
     timer = Timer()
     trainer = _trainer(config, folder, [timer], loggers=True)
     data.prepare_data()
-    folder.write_config(config)
+    if trainer.is_global_zero:
+        folder.write_config(config)
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoard):
             logger.log_config(folder.config_file.read_text())
@@ -107,7 +134,8 @@ def train(config: DictConfig, folder: RunFolder) -> float:
         **{f"best/{name}": value for name, value in best.items() if "/" in name},
     }
     metrics = facts | _test(trainer, model, data)
-    folder.write_metrics(metrics)
+    if trainer.is_global_zero:
+        folder.write_metrics(metrics)
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoard):
             names = ("test/nelbo", "test/kl", "test/reconstruction", "best/nelbo")
@@ -119,10 +147,15 @@ def train(config: DictConfig, folder: RunFolder) -> float:
 
 def _start(config: DictConfig, folder: RunFolder) -> tuple[MNISTDataModule, VAE]:
     """Data and an untrained model, in a folder that holds nothing yet."""
-    if folder.config_file.exists():
+    if folder.config_file.exists() and not _rank():
         raise ConfigError("hydra.run.dir", folder.path, "holds a run already; name another folder")
+    if config.sweep_dir and HydraConfig.get().mode != RunMode.MULTIRUN:
+        raise ConfigError("sweep_dir", config.sweep_dir, "is the folder of a sweep, and this is a single run; add -m")
     lightning.seed_everything(config.seed, verbose=False)
-    return build_data(config), build_model(config)
+    data, model = build_data(config), build_model(config)
+    if _rank():  # further processes draw other noise for their images
+        torch.manual_seed(config.seed + 1_000_003 * _rank())
+    return data, model
 
 
 def evaluate(config: DictConfig, folder: RunFolder) -> float:
@@ -137,6 +170,8 @@ def evaluate(config: DictConfig, folder: RunFolder) -> float:
     before = _metrics_before(folder)
     data, model = build_data(saved), folder.read_model(saved)
     trainer = _trainer(saved, folder, [], loggers=False)
+    if trainer.world_size > 1:
+        raise ConfigError("trainer.devices", config.trainer.devices, "a finished run is looked at on one device; use 1")
     facts = _facts(saved, trainer, model)
     # where the run was trained is the run's to say; what it is, its config says
     of_training = {name: before[name] for name in ("device", "versions") if isinstance(before.get(name), str)}
@@ -207,7 +242,7 @@ def _judge(model: VAE, data: MNISTDataModule, folder: RunFolder, n: int) -> dict
     """What a classifier says of samples and codes, and the figure of the samples closest to a training image."""
     from vae_lab import judging  # late: training has no use for it, and its metrics take a while to import
 
-    (images, labels), (test_images, test_labels) = files.load(data.name, data.root)
+    (images, labels), (test_images, test_labels) = files.load_once(data.name, data.root)
     images, labels, test_images = (part.to(model.device) for part in (images, labels, test_images))
     net = judging.classifier(files.folder_of(data.name, data.root) / "classifier.pt", images, labels)
     with fixed_noise(0, model.device), torch.no_grad():
@@ -238,6 +273,7 @@ def _trainer(config: DictConfig, folder: RunFolder, extra: list[Any], loggers: b
             for key, node in (config.logger or {}).items()
             if node and loggers
         ],
+        devices=devices_of_run(config.trainer),
         enable_progress_bar=on_terminal,
         gradient_clip_val=None,  # the model has it: the trainer clips only where it takes the steps itself
         enable_model_summary=False,
@@ -299,6 +335,7 @@ def _facts(config: DictConfig, trainer: Trainer, model: VAE) -> dict[str, Any]:
 
 def _device_name(trainer: Trainer) -> str:
     device = trainer.strategy.root_device
+    several = f"{trainer.world_size} × " if trainer.world_size > 1 else ""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({torch.get_num_threads()} threads)"
+        return several + torch.cuda.get_device_name(device)
+    return f"{several}{device.type} ({torch.get_num_threads()} threads)"

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,14 @@ class RunFolder:
             log.unlink(missing_ok=True)
             if with_folder and self.path.resolve() != Path.cwd():
                 self.path.rmdir()
+
+    def clear(self) -> None:
+        """Delete what a run that did not finish left behind; its log stays, and what is not this program's."""
+        for folder in (self.figures, self.checkpoints):
+            if folder.exists():
+                shutil.rmtree(folder)
+        for file in (self.config_file, self.metrics_file, self.path / "metrics.csv", *self.path.glob("events.out.*")):
+            file.unlink(missing_ok=True)
 
     def write_config(self, config: DictConfig) -> None:
         """Save the config with every interpolation resolved, and so claim the folder for this run.

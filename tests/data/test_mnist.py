@@ -12,7 +12,7 @@ from vae_lab.errors import ConfigError
 @pytest.fixture
 def make(monkeypatch):
     monkeypatch.setattr(files, "TRAIN_IMAGES", 530)
-    monkeypatch.setattr(files, "load", lambda *_: (digits(530), digits(70)))
+    monkeypatch.setattr(files, "load_once", lambda *_: (digits(530), digits(70)))
 
     def made(**options):
         data = MNISTDataModule(**{"batch_size": 100, "validation": 30} | options)

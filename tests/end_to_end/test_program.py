@@ -247,3 +247,29 @@ def test_ctrl_c_ends_cleanly_with_the_last_checkpoint(tmp_path, mnist_root):
     assert "last.ckpt" in out
     assert not (tmp_path / "run" / "metrics.json").exists()
     torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def test_two_processes_train_one_model_in_one_folder(finished, program, tmp_path):
+    done = program(*SHORT, "hydra.run.dir=run", "loss=kl", "trainer.devices=2", "trainer.strategy=ddp")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.count("test NELBO") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert {path.name.partition("1")[0] for path in (tmp_path / "run").iterdir()} == {
+        path.name.partition("1")[0] for path in finished[0].iterdir()
+    }
+    alone = json.loads((finished[0] / "metrics.json").read_text())
+    both = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert both["device"].startswith("2 × cpu")
+    for name in ("best/train/n", "best/val/n", "test/n"):
+        assert both[name] == alone[name]
+    for name in ("best/val/nelbo", "test/nelbo"):
+        assert both[name] == pytest.approx(alone[name], rel=5e-3)
+        assert both[name] != alone[name]
+
+
+def test_two_processes_end_with_one_line(program):
+    done = program(*SHORT, "hydra.run.dir=run", "optimizer.lr=1e30", "trainer.devices=2")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "was not finite" in line

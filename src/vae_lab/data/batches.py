@@ -14,6 +14,9 @@ class Batches:
         batch_size: the last batch is smaller where it does not divide the number of images.
         to_pixels: from uint8 to what the model sees.
         order: gives an epoch's permutation; None walks through the images as they lie.
+        part: (rank, processes); each process takes every so many-th image of a batch, so that the batches of all
+            processes together are those of one. In training a last batch of fewer images than processes is left out,
+            since a loss is a mean over images.
     """
 
     def __init__(
@@ -23,20 +26,25 @@ class Batches:
         batch_size: int,
         to_pixels: Callable[[Tensor], Tensor],
         order: Callable[[], Tensor] | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self.images, self.labels, self.batch_size = images, labels, batch_size
         self.to_pixels, self.order = to_pixels, order
+        self.rank, self.processes = part
 
     def __len__(self) -> int:
-        return -(-len(self.images) // self.batch_size)
+        whole, rest = divmod(len(self.images), self.batch_size)
+        return whole + (rest >= (self.processes if self.order else 1))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        own = slice(self.rank, None, self.processes)
         if self.order is None:
             for images, labels in zip(
                 self.images.split(self.batch_size), self.labels.split(self.batch_size), strict=True
             ):
-                yield self.to_pixels(images), labels
+                yield self.to_pixels(images[own]), labels[own]
         else:
-            for chosen in self.order().to(self.images.device).split(self.batch_size):
+            batches = self.order().to(self.images.device).split(self.batch_size)
+            for chosen in (batch[own] for batch in batches[: len(self)]):
                 # index_select copies whole images; indexing by a tensor takes eight times as long on the CPU
                 yield self.to_pixels(self.images.index_select(0, chosen)), self.labels.index_select(0, chosen)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 from urllib.request import urlopen
@@ -76,6 +77,15 @@ def load(name: SetName, root: str | None = None) -> tuple[Split, Split]:
         arrays = _fetch_locked(name, folder)
     train_x, train_y, test_x, test_y = (torch.from_numpy(array) for array in arrays)
     return (train_x[:, None], train_y.long()), (test_x[:, None], test_y.long())
+
+
+@lru_cache(maxsize=1)
+def load_once(name: SetName, root: str | None = None) -> tuple[Split, Split]:
+    """The same tensors at each call: the runs of a sweep in one process read the files once.
+
+    They are shared, so that nobody may write to them.
+    """
+    return load(name, root)
 
 
 def _read_all(name: str, folder: Path) -> list[np.ndarray] | None:

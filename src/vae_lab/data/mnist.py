@@ -33,7 +33,7 @@ class MNISTDataModule(LightningDataModule):
     Args:
         name: which set.
         root: folder of the data files; None is the user's cache, or what VAE_LAB_DATA names.
-        batch_size: images a training step.
+        batch_size: images a training step, of all processes together.
         eval_batch_size: images a validation or test step.
         binarization: dynamic draws each pixel anew each time, static once and for all, threshold cuts at ½,
             none keeps the grey levels.
@@ -78,14 +78,14 @@ class MNISTDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Fetch the files that are missing or damaged, once a machine."""
-        files.load(self.name, self.root)
+        files.load_once(self.name, self.root)
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
         """Read the files, split, draw what is drawn once, move all to the device."""
         if hasattr(self, "test"):
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        (images, labels), (test_images, test_labels) = files.load(self.name, self.root)
+        (images, labels), (test_images, test_labels) = files.load_once(self.name, self.root)
         if self.validation_choice == "random":
             order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.split_seed))
             images, labels = images[order], labels[order]
@@ -100,7 +100,7 @@ class MNISTDataModule(LightningDataModule):
     def train_dataloader(self) -> Batches:
         """Shuffled batches, drawn as ``binarization`` says."""
         to_pixels = draw if self.binarization == "dynamic" else scale
-        return Batches(*self.train, self.batch_size, to_pixels, self._order)
+        return Batches(*self.train, self.batch_size, to_pixels, self._order, self._part)
 
     def training_in_order(self) -> Batches:
         """The training images as they lie, drawn as ``binarization`` says."""
@@ -108,11 +108,11 @@ class MNISTDataModule(LightningDataModule):
 
     def val_dataloader(self) -> Batches | list[Batches]:
         """The held-out images in order, the same bits each time."""
-        return Batches(*self.val, self.eval_batch_size, scale) if self.validation else []
+        return Batches(*self.val, self.eval_batch_size, scale, part=self._part) if self.validation else []
 
     def test_dataloader(self) -> Batches:
         """The test images in order, the same bits each time."""
-        return Batches(*self.test, self.eval_batch_size, scale)
+        return Batches(*self.test, self.eval_batch_size, scale, part=self._part)
 
     @property
     def test_images(self) -> Tensor:
@@ -128,6 +128,10 @@ class MNISTDataModule(LightningDataModule):
         """Average training image, (1, 28, 28), in [0, 1]."""
         total = sum(part.sum(0, dtype=torch.int64) for part in self.train.images.split(10_000))
         return total / (255 * len(self.train.images))
+
+    @property
+    def _part(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _freeze(self, images: Tensor, part: int) -> Tensor:
         return freeze(images, self.binarization, seed=10 * self.binarization_seed + part)

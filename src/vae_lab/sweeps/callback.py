@@ -1,0 +1,117 @@
+"""The start and the end of a multirun: what is refused before it, and what is said after it."""
+
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from vae_lab.sweeps.folders import failures
+
+INTERRUPTED = 130  # as a shell counts Ctrl-C
+
+
+ONE_DEVICE = (
+    "a run of a sweep has one device, since the processes for further ones would each start the whole sweep again; "
+    "use trainer.devices=1, or make a single run of it"
+)
+
+
+class Sweep(Callback):
+    """Notes where the sweep goes, once Hydra knows it, and refuses what no run of a sweep may ask for."""
+
+    folder: ClassVar[Path | None] = None
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse several devices for a run."""
+        for devices in (str(config.trainer.devices), *_swept("trainer.devices", config)):
+            if not is_one(devices):
+                # Hydra would make a warning of an exception
+                print(f"vae_lab: trainer.devices={devices}: {ONE_DEVICE}", file=sys.stderr)
+                sys.exit(2)
+        Sweep.folder = Path(config.hydra.sweep.dir)
+        if "study_name" in config.hydra.sweeper:
+            from vae_lab.sweeps.storage import take_up  # late: it imports optuna
+
+            take_up(config.hydra.sweeper, Sweep.folder)
+
+
+def is_one(devices: Any) -> bool:
+    """Whether ``trainer.devices`` names one device, by its number or by a list."""
+    return re.fullmatch(r"'?(1|auto)'?|null|None|\[\d+\]", str(devices)) is not None
+
+
+def _swept(key: str, config: DictConfig) -> Iterator[str]:
+    """The values that a key has in the runs of a sweep, where the command line gives it several."""
+    for override in OverridesParser.create().parse_overrides(list(config.hydra.overrides.task)):
+        if override.key_or_group == key and override.is_discrete_sweep():
+            yield from override.sweep_string_iterator()
+
+
+@contextmanager
+def concluded(arguments: Sequence[str]) -> Iterator[None]:
+    """Around the program: a multirun inside it ends with its report, and with how to go on where it was stopped.
+
+    Args:
+        arguments: the command line, the program first.
+
+    Raises:
+        SystemExit: 1 where runs failed, 130 where a person stopped the sweep.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        stopped = isinstance(stop, KeyboardInterrupt) or stop.code == INTERRUPTED
+        if Sweep.folder is None or not stopped:
+            raise
+        print(f"\nstopped; to go on: {_command(arguments, Sweep.folder)}")
+        sys.exit(INTERRUPTED)
+    except Exception:
+        if Sweep.folder is not None:
+            _discard_if_empty(Sweep.folder)
+        raise
+    if Sweep.folder is not None:
+        _report(Sweep.folder, _command(arguments, Sweep.folder))
+
+
+def _report(folder: Path, again: str) -> None:
+    from vae_lab.sweeps.report import write  # late: it draws figures
+
+    write(folder)
+    failed = failures(folder)
+    if failed:
+        for name, reason in failed.items():
+            print(f"vae_lab: {name}: {reason}", file=sys.stderr)
+        print(f"vae_lab: {len(failed)} failed; to do them again: {again}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _discard_if_empty(folder: Path) -> None:
+    """Take the folder away where Hydra wrote its own note there and then found a mistake."""
+    if folder.is_dir() and [entry.name for entry in folder.iterdir()] == ["multirun.yaml"]:
+        shutil.rmtree(folder)
+
+
+def _command(arguments: Sequence[str], folder: Path) -> str:
+    program, *rest = arguments
+    name = ["python", "-m", "vae_lab"] if Path(program).name == "__main__.py" else [Path(program).name]
+    kept = [argument for argument in rest if not argument.startswith("sweep_dir=")]
+    # beside the first override, since argparse wants them together
+    place = next((i for i, argument in enumerate(kept) if re.match(r"[^-].*=", argument)), len(kept))
+    return shlex.join([*name, *kept[:place], f"sweep_dir={folder}", *kept[place:]])
+
+
+def quoted(path: str) -> str:
+    """A path as a value that Hydra takes as it stands.
+
+    >>> print(quoted("sweep/hidden_dims=[300,300],seed=0"))
+    'sweep/hidden_dims=[300,300],seed=0'
+    """
+    return "'" + path.replace("'", "\\'") + "'"

@@ -1,0 +1,58 @@
+"""One run of a sweep, in whichever process a launcher starts it."""
+
+import logging
+import math
+from pathlib import Path
+
+from filelock import FileLock
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from vae_lab.errors import ConfigError, UserError
+from vae_lab.sweeps.callback import ONE_DEVICE, is_one
+from vae_lab.sweeps.folders import FAILURE, failure_of, metrics_of
+
+log = logging.getLogger(__name__)
+
+
+def run_of_sweep(config: DictConfig) -> float:
+    """Run, unless that was done before; a failure is kept in the run's folder, and the sweep goes on.
+
+    A run that finished is left as it is, one that was cut off is continued, one that failed is done again. Where
+    another process is still at work on the run, this one waits for it.
+
+    Returns:
+        The figure that runs are compared by; ∞ where the run failed, which a search takes for the worst.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    locks = folder.parent / ".locks"
+    locks.mkdir(exist_ok=True)
+    with FileLock(locks / f"{folder.name}.lock"):
+        metrics = metrics_of(folder)
+        if metrics is not None:
+            print(f"{folder.name}: finished before, validation NELBO {metrics['best/nelbo']:.2f}", flush=True)
+            return float(metrics["best/nelbo"])
+        try:
+            return _run(config, folder)
+        except UserError as error:
+            reason = str(error)
+            log.error("failed: %s", reason)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            log.exception("failed: %s", reason)
+        folder.mkdir(exist_ok=True)  # a run that could not even start took its folder away
+        (folder / FAILURE).write_text(reason + "\n")
+        return math.inf
+
+
+def _run(config: DictConfig, folder: Path) -> float:
+    if not is_one(config.trainer.devices):  # a choice of trainer= that was swept
+        raise ConfigError("trainer.devices", config.trainer.devices, ONE_DEVICE)
+    from vae_lab import run  # late: a sweep that is done needs no torch
+
+    if failure_of(folder) is not None:
+        (folder / FAILURE).unlink()
+        return run.redo(config)
+    if (folder / "config.yaml").exists():
+        return run.carry_on(config)
+    return run.run(config)

@@ -1,0 +1,102 @@
+"""The runs of a sweep as a job array of SLURM, whose jobs may be killed at any time.
+
+Submitit puts a job that is about to hit its time limit back into the queue. Its launcher gives up on the whole sweep
+where a job is killed, though, and learns of that from accounting only, which not every cluster has. Here the queue is
+asked, and what became of a run stands in the run's folder.
+"""
+
+import logging
+import math
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus
+from submitit import AutoExecutor, Job
+
+from vae_lab.sweeps.folders import FAILURE, failure_of, metrics_of
+
+log = logging.getLogger(__name__)
+
+RESTARTS = 3  # of a run whose job was killed; a time limit does not count, that is launcher.max_num_timeout
+SECONDS = 2  # between two looks at the queue
+USUAL = {"None", "Resources", "Priority", "JobArrayTaskLimit", "BeginTime", "Cleaning"}  # to run, or to wait, for
+SHARED = {"timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name"}
+
+
+def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+    """Run all of them, those that were killed again; gives the figure that runs are compared by, ∞ of a failed one.
+
+    Args:
+        launcher: Hydra's, with its ``config`` and the ``params`` of its YAML.
+        job_overrides: of each run.
+        first: number of the first run.
+    """
+    folders = [_folder(launcher, overrides) for overrides in job_overrides]
+    left = [i for i, folder in enumerate(folders) if metrics_of(folder) is None]
+    log.info("%d of %d runs go to SLURM; their output is in %s", len(left), len(folders), _logs(launcher))
+    for _ in range(1 + RESTARTS):
+        if not left:
+            break
+        _run_array(launcher, [(list(job_overrides[i]), first + i) for i in left])
+        left = [i for i in left if metrics_of(folders[i]) is None and failure_of(folders[i]) is None]
+        for i in left:
+            log.warning("%s: its job was killed", folders[i].name)
+    for i in left:
+        folders[i].mkdir(exist_ok=True)
+        reason = f"its job was killed {1 + RESTARTS} times; see {_logs(launcher)}"
+        (folders[i] / FAILURE).write_text(reason + "\n")
+    return [_returned(overrides, folder) for overrides, folder in zip(job_overrides, folders, strict=True)]
+
+
+def _folder(launcher: Any, overrides: Sequence[str]) -> Path:
+    config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
+    return Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
+
+
+def _logs(launcher: Any) -> Path:
+    return Path(launcher.params["submitit_folder"]).parent
+
+
+def _returned(overrides: Sequence[str], folder: Path) -> JobReturn:
+    value = (metrics_of(folder) or {}).get("best/nelbo", math.inf)
+    return JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=value)
+
+
+def _run_array(launcher: Any, runs: Sequence[tuple[list[str], int]]) -> None:
+    """Submit the runs as one array and wait until none of it is in the queue any more."""
+    jobs = _submit(launcher, runs)
+    told: set[str] = set()
+    try:
+        while (waiting := _queue(jobs[0].job_id.partition("_")[0])) is not None:
+            for reason in waiting - told - USUAL:
+                log.warning("runs wait in the queue: %s", reason)
+            told |= waiting
+            time.sleep(SECONDS)
+    except KeyboardInterrupt:
+        for job in jobs:
+            job.cancel(check=False)
+        raise
+
+
+def _submit(launcher: Any, runs: Sequence[tuple[list[str], int]]) -> list[Job[Any]]:
+    params = {name: value for name, value in launcher.params.items() if value is not None}
+    executor = AutoExecutor(
+        folder=params.pop("submitit_folder"), cluster="slurm", slurm_max_num_timeout=params.pop("max_num_timeout")
+    )
+    executor.update_parameters(**{name if name in SHARED else f"slurm_{name}": v for name, v in params.items()})
+    state = Singleton.get_state()
+    arguments = [(overrides, "hydra.sweep.dir", number, str(number), state) for overrides, number in runs]
+    return executor.map_array(launcher, *zip(*arguments, strict=True))
+
+
+def _queue(array: str) -> set[str] | None:
+    """Why jobs of an array wait, in SLURM's words; None where none of them is in the queue any more."""
+    command = ["squeue", "--noheader", "--jobs", array, "--format", "%r"]
+    asked = subprocess.run(command, capture_output=True, text=True)
+    if asked.returncode and "Invalid job id" not in asked.stderr:
+        return {asked.stderr.strip()}  # the controller does not answer; the jobs go on meanwhile
+    return set(asked.stdout.split("\n")[:-1]) or None

@@ -1,0 +1,27 @@
+"""What a search with Optuna keeps between two commands."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import optuna
+from omegaconf import DictConfig
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import TrialState
+
+
+def take_up(sweeper: DictConfig, folder: Path) -> None:
+    """Put the runs in the middle of which a search was stopped first in line.
+
+    Args:
+        sweeper: its config.
+        folder: of the sweep; is made, since the storage lies in it.
+    """
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it names every part that it loads
+    optuna.logging.set_verbosity(logging.WARNING)
+    folder.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(study_name=sweeper.study_name, storage=sweeper.storage, load_if_exists=True)
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            study.enqueue_trial(trial.params)
