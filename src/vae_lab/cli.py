@@ -117,7 +117,7 @@ def _task(config: DictConfig) -> float | None:
 
     try:
         return run(config)
-    except UserError as error:
+    except (UserError, HydraException, OmegaConfBaseException) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise  # the other runs of the sweep go on
         return _fail(complaint(error, sys.argv[1:]))
