@@ -148,7 +148,7 @@ def _task(config: DictConfig) -> float | None:
         from vae_lab.run import run  # late: it imports torch and lightning
 
         return run(config)
-    except UserError as error:
+    except (UserError, HydraException, OmegaConfBaseException) as error:
         _fail(complaint(error, sys.argv[1:]))
 
 

@@ -113,6 +113,12 @@ def check(config: DictConfig) -> None:
             raise ConfigError(key, plain.get(key), "must be a part, with the _target_ that it is")
     if plain["trainer"].get("max_epochs") is None and plain["trainer"].get("max_steps", -1) == -1:
         raise ConfigError("trainer.max_epochs", None, "must be a number where trainer.max_steps is none")
+    trainer, fused = plain["trainer"], plain["optimizer"].get("fused")
+    if fused and trainer.get("gradient_clip_val") and str(trainer.get("precision")).endswith("-mixed"):
+        reason = (
+            f"a fused optimiser leaves no gradient to clip under trainer.precision={trainer['precision']}; use false"
+        )
+        raise ConfigError("optimizer.fused", fused, reason)
     for group in ("callbacks", "logger"):
         if not isinstance(plain.get(group) or {}, dict):
             raise ConfigError(group, plain[group], "must be parts by their names")
