@@ -11,7 +11,6 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from pydantic import Field
@@ -311,6 +310,17 @@ class _Checkpoint(ModelCheckpoint):
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over which file is the best, in this folder: the run may have been moved."""
+        state = dict(state_dict, dirpath=self.dirpath)
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[name] = self._here(state[name])
+        state["best_k_models"] = {self._here(path): value for path, value in state["best_k_models"].items()}
+        super().load_state_dict(state)
+
+    def _here(self, path: str) -> str:
+        return f"{self.dirpath}/{Path(path).name}" if path else path
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say which config the weights belong to, where the run has one."""
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
@@ -327,17 +337,30 @@ class BestCheckpoint(_Checkpoint):
 
 
 class LastCheckpoint(_Checkpoint):
-    """Keeps ``last.ckpt``, the latest epoch, or the moment of an interruption."""
+    """Keeps ``last.ckpt``: the latest epoch, or a moment within it, from which a run that is cut off goes on.
 
-    def __init__(self) -> None:
-        super().__init__(
-            filename="last",
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-            save_on_exception=True,
-        )
+    Args:
+        every_n_minutes: how old it may become within an epoch.
+        every_n_steps: likewise in optimiser steps, or more where one call of training_step takes several.
+    """
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save where a person or the system stopped the run; an error may have spoilt the model."""
-        if isinstance(exception, KeyboardInterrupt | SIGTERMException):
-            super().on_exception(trainer, pl_module, exception)
+    def __init__(
+        self,
+        every_n_minutes: Annotated[float, Field(gt=0)] | None = 5.0,
+        every_n_steps: Count | None = None,
+    ) -> None:
+        super().__init__(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+        self.every_n_minutes, self.every_n_steps = every_n_minutes, every_n_steps
+        self.saved_at, self.saved_step = time.monotonic(), 0
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Save within an epoch, where it is time."""
+        minutes, steps = (time.monotonic() - self.saved_at) / 60, trainer.global_step - self.saved_step
+        due = self.every_n_minutes is not None and minutes >= self.every_n_minutes
+        due = due or (self.every_n_steps is not None and steps >= self.every_n_steps)
+        if trainer.strategy.reduce_boolean_decision(due, all=False):
+            self._save_checkpoint(trainer, f"{self.dirpath}/last.ckpt")
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        super()._save_checkpoint(trainer, filepath)
+        self.saved_at, self.saved_step = time.monotonic(), trainer.global_step

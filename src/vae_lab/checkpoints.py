@@ -1,5 +1,6 @@
-"""Checkpoints as data: read only when whole, and made of nothing but tensors and plain values."""
+"""Checkpoints as data: written whole or not at all, read only when whole, made of tensors and plain values."""
 
+import os
 import pickletools
 import re
 import zipfile
@@ -7,12 +8,58 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from vae_lab.errors import RunFolderError
+from vae_lab.errors import DiskError, RunFolderError
 
 # What the pickle inside one of our checkpoints names. torch's own list for weights_only=True is longer, and has
 # builtins.bytearray on it, with which a file of a few bytes takes any amount of memory.
 _NAMES = re.compile(r"torch \w+Storage|torch\._utils _rebuild_tensor_v2|collections OrderedDict")
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes beside the file, waits until the disk has it, and renames: the one before stays whole until then."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Save one checkpoint.
+
+        Raises:
+            DiskError: if the disk is full, or the folder is gone or must not be written to.
+        """
+        assert storage_options is None
+        file = Path(path)
+        partial = file.with_name(file.name + ".part")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as content:
+                torch.save(checkpoint, content)
+                content.flush()
+                os.fsync(content.fileno())
+            partial.replace(file)
+        except (OSError, RuntimeError) as error:
+            # torch's writer makes a RuntimeError of the system's
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else reason_of(error)
+            partial.unlink(missing_ok=True)
+            raise DiskError(f"{file}: could not be written ({reason})") from error
+
+
+def to_start_of_epoch(loop: dict[str, Any]) -> None:
+    """Let Lightning's account of its loops say that the next epoch, or the one under way, is still to start.
+
+    It knows many places at which an epoch may have been left, and counts calls of training_step where we count
+    batches. The model itself knows how many batches were taken, and passes by them.
+
+    Args:
+        loop: state of the trainer's ``fit_loop``, in a checkpoint.
+    """
+    done = loop["epoch_progress"]["current"]["processed"]
+    for span in ("current", "total"):
+        for name in loop["epoch_progress"][span]:
+            loop["epoch_progress"][span][name] = done
+    for name in ("epoch_loop.batch_progress", "epoch_loop.val_loop.batch_progress"):
+        for span in ("current", "total"):
+            loop[name][span] = dict.fromkeys(loop[name][span], 0)
+        loop[name]["is_last_batch"] = False
 
 
 def read(file: Path) -> dict[str, Any]:

@@ -35,11 +35,15 @@ PLUGINS = {  # what our presets build on
     "hydra/launcher/submitit_slurm": "hydra-submitit-launcher",
     "hydra/sweeper/optuna": "hydra-optuna-sweeper 'sqlalchemy<2'",
 }
-FOLDERS = ("run_dir", "sweep_dir", "data.root", "hydra.run.dir", "hydra.sweep.dir")  # keys that name one
+FOLDERS = ("run_dir", "resume", "sweep_dir", "data.root", "hydra.run.dir", "hydra.sweep.dir")  # keys that name one
 
 
-def output_dir(task: str, run_dir: str | None, sweep_dir: str | None, fresh: str) -> str:
+def output_dir(task: str, run_dir: str | None, sweep_dir: str | None, resume: str | None, fresh: str) -> str:
     """The folder that this command writes to: a fresh one, or the run or sweep that it looks at again."""
+    if resume:
+        from vae_lab.resume import folder_of
+
+        return folder_of(resume)
     if task in ("train", "estimator_check"):
         return fresh
     if task == "report":
@@ -162,7 +166,7 @@ def _report(config: DictConfig) -> None:
         log.unlink()  # a report says nothing there
     hold_to(HydraConfig.get().overrides.task, ("task", "sweep_dir", "hydra"), "a report takes sweep_dir alone")
     # asked again: a multirun and an explicit hydra.run.dir pass by the check inside hydra.run.dir
-    report.write(Path(output_dir(config.task, config.run_dir, config.sweep_dir, "")))
+    report.write(Path(output_dir(config.task, config.run_dir, config.sweep_dir, None, "")))
 
 
 def main() -> None:

@@ -75,6 +75,20 @@ def choices(group: str) -> dict[str, Any]:
     return found
 
 
+def parts_of(config: DictConfig) -> dict[str, str]:
+    """The choice of each part that a config was made of, by its class; data by the set's name.
+
+    >>> parts_of(OmegaConf.create({"data": {"name": "mnist"}, "loss": {"_target_": "vae_lab.losses.KL"}}))
+    {'data': 'mnist', 'loss': 'kl'}
+    """
+    found = {"data": str(config.data.name)}
+    for group, node in config.items():
+        if isinstance(node, DictConfig) and "_target_" in node and group != "data":
+            names = [choice for choice, target in choices(str(group)).items() if target == node._target_]
+            found[str(group)] = names[0] if names else str(node._target_)
+    return found
+
+
 def overrides_of(config: DictConfig) -> list[str]:
     """The overrides that lead from the defaults to a run's config: a recipe, then choices, then values.
 

@@ -34,3 +34,19 @@ class RunFolderError(UserError):
 
 class NonFiniteError(UserError):
     """The loss turned NaN or infinite."""
+
+
+class DiskError(UserError):
+    """A file of a run could not be written; what lay there before is untouched."""
+
+
+class Interrupted(Exception):
+    """A person or the system stopped the run.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number

@@ -1,12 +1,15 @@
 """Loggers: where the figures of each epoch go."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard.summary import hparams
+
+from vae_lab.run_folder import replace_file
 
 
 class CSV(Logger):
@@ -38,12 +41,11 @@ class CSV(Logger):
             with self.file.open(newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < (step or 0)]
         rows.append({"epoch": step, **metrics})
-        partial = self.file.with_suffix(".csv.part")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[-1]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(self.file)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[-1]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        replace_file(self.file, text.getvalue())
 
 
 class TensorBoard(TensorBoardLogger):

@@ -5,6 +5,7 @@ import platform
 import sys
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -17,16 +18,17 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from vae_lab import figures, machine
+from vae_lab import figures, machine, resume
 from vae_lab.callbacks import FigureCallback, ProgressBar, render
 from vae_lab.cli import output_dir
-from vae_lab.commands import hold_to
+from vae_lab.commands import hold_to, parts_of
 from vae_lab.config import build, build_data, build_model, check
 from vae_lab.data import MNISTDataModule, files
 from vae_lab.data.binarization import scale
-from vae_lab.errors import ConfigError, NonFiniteError, RunFolderError, UserError
+from vae_lab.errors import ConfigError, DiskError, Interrupted, NonFiniteError, RunFolderError, UserError
 from vae_lab.estimators import kl_curve
 from vae_lab.evaluation import active_units, bounds_of_set, summary
+from vae_lab.interruption import Interruption
 from vae_lab.loggers import TensorBoard
 from vae_lab.randomness import fixed_noise
 from vae_lab.report import estimator_table, hparams_of, is_likelihood, shown, table
@@ -53,18 +55,35 @@ def run(config: DictConfig) -> float:
     try:
         check(config)
         # asked again: a multirun and an explicit hydra.run.dir pass by the check inside hydra.run.dir
-        folder = RunFolder(output_dir(config.task, config.run_dir, config.sweep_dir, str(written.path)))
+        where = output_dir(config.task, config.run_dir, config.sweep_dir, config.resume, str(written.path))
+        folder = RunFolder(where)
+        if config.resume:
+            return go_on(resume.config_of(folder, config, HydraConfig.get().overrides.task), folder)
         return tasks[config.task](config, folder)
     except UserError:
         if _rank():
             sys.exit(2)  # the first process says why
-        written.discard_if_empty(with_folder=config.task != "evaluate")
+        written.discard_if_empty(with_folder=config.task != "evaluate" and not config.resume)
         raise
+    except OSError as error:
+        raise DiskError(f"{error.filename or written.path}: {error.strerror}") from error
+
+
+def go_on(config: DictConfig, folder: RunFolder) -> float:
+    """Continue a run that was cut off, from its newest checkpoint, or from the beginning where it has none."""
+    checkpoint = resume.checkpoint_of(folder)
+    if checkpoint is None:
+        log.info("%s holds no checkpoint yet: from the beginning", shown(folder.path))
+        folder.clear()
+    return train(config, folder, checkpoint)
 
 
 def carry_on(config: DictConfig) -> float:
     """Continue the run of a sweep that was cut off, in its folder."""
-    return redo(config)
+    _quiet_lightning()
+    machine.tune()
+    check(config)
+    return go_on(config, RunFolder(HydraConfig.get().runtime.output_dir))
 
 
 def redo(config: DictConfig) -> float:
@@ -86,6 +105,7 @@ def _quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the model's figures are sums over all processes
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")  # a run that goes on
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*`dataloader_iter`.*")  # training_step minds what they warn of
 
@@ -95,30 +115,60 @@ def _rank() -> int:
     return int(rank_zero_only.rank)  # type: ignore[attr-defined]
 
 
-def train(config: DictConfig, folder: RunFolder) -> float:
-    """Train a new run, test its best checkpoint, draw, report; gives the NELBO that runs are chosen by."""
+def train(config: DictConfig, folder: RunFolder, checkpoint: Path | None = None) -> float:
+    """Train, test the best checkpoint, draw, report; gives the NELBO that runs are chosen by.
+
+    Args:
+        config: of the run.
+        folder: of the run, new, or that of the checkpoint.
+        checkpoint: where a run that was cut off goes on.
+    """
     if not config.callbacks.get("best"):
         raise ConfigError("callbacks.best", None, "the best checkpoint is what a run is tested with and leaves")
-    data, model = _start(config, folder)
-    timer = Timer()
-    trainer = _trainer(config, folder, [timer], loggers=True)
-    data.prepare_data()
+    data, model = _start(config, folder, is_new=checkpoint is None)
+    timer, interruption = Timer(), Interruption(model)
+    try:
+        with interruption.listening():
+            trainer = _trainer(config, folder, [timer, interruption], loggers=True)
+            data.prepare_data()
+            if checkpoint is None:
+                _write_start(config, folder, trainer)
+            _announce(config, model, trainer, folder, checkpoint)
+            _make_ready(config, model, data, trainer)
+            _fit(trainer, model, data, folder, checkpoint)
+            return _conclude(config, folder, trainer, model, data, timer)
+    except Interrupted as stop:
+        where = shown(folder.path)
+        log.info("stopped in epoch %d; to go on: python -m vae_lab resume=%s", trainer.current_epoch + 1, where)
+        sys.exit(128 + stop.number)  # as a shell counts signals
+
+
+def _write_start(config: DictConfig, folder: RunFolder, trainer: Trainer) -> None:
+    """The config, as a file that claims the folder and as text of TensorBoard."""
     if trainer.is_global_zero:
         folder.write_config(config)
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoard):
             logger.log_config(folder.config_file.read_text())
-    _announce(model, trainer, folder)
+
+
+def _make_ready(config: DictConfig, model: VAE, data: MNISTDataModule, trainer: Trainer) -> None:
+    """Start the decoder at the data's mean and compile the loss, where the config says so."""
     if config.start_at_data_mean:
         data.trainer = trainer
         data.setup()
         model.decoder.start_at(data.mean_image().cpu())
-    if config.compile:
+    if config.get("compile"):
         # on a GPU the compiled steps are captured as graphs, so that small nets do not wait for kernels to start
         torch.compiler.reset()  # a sweep compiles more models in one process than the compiler keeps apart
         graphs = trainer.strategy.root_device.type == "cuda"
         model.loss.compile(mode="reduce-overhead" if graphs else None)
-    _fit(trainer, model, data, folder)
+
+
+def _conclude(
+    config: DictConfig, folder: RunFolder, trainer: Trainer, model: VAE, data: MNISTDataModule, timer: Timer
+) -> float:
+    """Test the best checkpoint of a training that ended, draw, report."""
     seconds = timer.time_elapsed("train") - timer.time_elapsed("validate")
     facts = {
         **_facts(config, trainer, model),
@@ -140,16 +190,17 @@ def train(config: DictConfig, folder: RunFolder) -> float:
         if isinstance(logger, TensorBoard):
             names = ("test/nelbo", "test/kl", "test/reconstruction", "best/nelbo")
             results = {name: metrics[name] for name in names}
-            logger.log_results(hparams_of(config, HydraConfig.get().runtime.choices), results, len(model.history))
+            logger.log_results(hparams_of(config, parts_of(config)), results, len(model.history))
     log.info(table(metrics, folder.path))
     return float(metrics["best/nelbo"])
 
 
-def _start(config: DictConfig, folder: RunFolder) -> tuple[MNISTDataModule, VAE]:
-    """Data and an untrained model, in a folder that holds nothing yet."""
-    if folder.config_file.exists() and not _rank():
-        raise ConfigError("hydra.run.dir", folder.path, "holds a run already; name another folder")
-    if config.sweep_dir and HydraConfig.get().mode != RunMode.MULTIRUN:
+def _start(config: DictConfig, folder: RunFolder, is_new: bool = True) -> tuple[MNISTDataModule, VAE]:
+    """Data and an untrained model, in a folder that holds nothing yet where the run is new."""
+    if is_new and folder.config_file.exists() and not _rank():
+        reason = f"holds a run already; name another folder, or go on with it: resume={folder.path}"
+        raise ConfigError("hydra.run.dir", folder.path, reason)
+    if config.get("sweep_dir") and HydraConfig.get().mode != RunMode.MULTIRUN:
         raise ConfigError("sweep_dir", config.sweep_dir, "is the folder of a sweep, and this is a single run; add -m")
     lightning.seed_everything(config.seed, verbose=False)
     data, model = build_data(config), build_model(config)
@@ -283,19 +334,14 @@ def _trainer(config: DictConfig, folder: RunFolder, extra: list[Any], loggers: b
     return trainer
 
 
-def _fit(trainer: Trainer, model: VAE, data: MNISTDataModule, folder: RunFolder) -> None:
+def _fit(trainer: Trainer, model: VAE, data: MNISTDataModule, folder: RunFolder, checkpoint: Path | None) -> None:
     """Train; says what is left on disk where that ends early."""
     try:
-        trainer.fit(model, data)
-    except NonFiniteError as error:
-        kept = f"; the last good checkpoint is {folder.best}" if folder.best.exists() else ""
-        raise NonFiniteError(f"{error}{kept}") from error
-    except SystemExit:
-        if trainer.interrupted:
-            last = folder.checkpoints / "last.ckpt"
-            log.info("stopped in epoch %d; %s holds the model as it is now", trainer.current_epoch + 1, last)
-            sys.exit(130)  # as a shell counts Ctrl-C
-        raise
+        trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+    except (NonFiniteError, DiskError) as error:
+        good = next((file for file in (folder.last, folder.best) if file.exists()), None)
+        kept = f"; the last good checkpoint is {good}" if good else ""
+        raise type(error)(f"{error}{kept}") from error
 
 
 def _test(trainer: Trainer, model: VAE, data: MNISTDataModule) -> dict[str, float]:
@@ -303,15 +349,17 @@ def _test(trainer: Trainer, model: VAE, data: MNISTDataModule) -> dict[str, floa
     return {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith("test/")}
 
 
-def _announce(model: VAE, trainer: Trainer, folder: RunFolder) -> None:
-    choices = HydraConfig.get().runtime.choices
-    parts = ("data", "encoder", "decoder", "likelihood", "prior", "loss")
-    log.info("  ".join(f"{part}={choices[part]}" for part in parts))
+def _announce(config: DictConfig, model: VAE, trainer: Trainer, folder: RunFolder, checkpoint: Path | None) -> None:
+    parts = parts_of(config)
+    named = ("data", "encoder", "decoder", "likelihood", "prior", "loss")
+    log.info("  ".join(f"{part}={parts[part]}" for part in named))
     size = sum(p.numel() for p in model.parameters() if p.requires_grad)
     device = _device_name(trainer)
     steps = trainer.max_steps
     length = f"{trainer.max_epochs} epochs" if steps < 0 else f"{steps:,} steps"
     log.info(f"{size:,} parameters on {device}, up to {length}, into {shown(folder.path)}")
+    if checkpoint:
+        log.info("going on from %s", shown(checkpoint))
 
 
 def _facts(config: DictConfig, trainer: Trainer, model: VAE) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab import trust
-from vae_lab.errors import ConfigError, ModelSizeError, RunFolderError
+from vae_lab.errors import ConfigError, DiskError, ModelSizeError, RunFolderError
 
 if TYPE_CHECKING:
     from vae_lab.vae import VAE
@@ -41,6 +42,11 @@ class RunFolder:
     def best(self) -> Path:
         """The checkpoint with the best NELBO."""
         return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """The latest checkpoint."""
+        return self.checkpoints / "last.ckpt"
 
     def discard_if_empty(self, with_folder: bool = True) -> None:
         """Take the log away where nothing else was written yet, and the folder with it if it is this program's own."""
@@ -160,7 +166,7 @@ class RunFolder:
         """
         from vae_lab.config import build_model
 
-        checkpoint = self._read_best()
+        checkpoint = self.read_checkpoint(self.best)
         try:
             model = build_model(config, self.best.stat().st_size + BESIDE_THE_WEIGHTS)
         except (ConfigError, ModelSizeError) as error:
@@ -175,15 +181,20 @@ class RunFolder:
         Raises:
             RunFolderError: if there is no checkpoint, it is damaged or of another model, or the config was changed.
         """
-        self._fill(model, self._read_best())
+        self._fill(model, self.read_checkpoint(self.best))
 
-    def _read_best(self) -> dict[str, Any]:
+    def read_checkpoint(self, file: Path) -> dict[str, Any]:
+        """The content of one of this run's checkpoints.
+
+        Raises:
+            RunFolderError: if it is missing or damaged, or the config was changed after it.
+        """
         from vae_lab import checkpoints
 
-        checkpoint = checkpoints.read(self.best)
+        checkpoint = checkpoints.read(file)
         if checkpoint.get("config_sha256", self.config_digest()) != self.config_digest():
             raise RunFolderError(
-                f"{self.config_file}: was changed after {self.best.name} was written, which may belong to another "
+                f"{self.config_file}: was changed after {file.name} was written, which may belong to another "
                 "model; put the original back"
             )
         return checkpoint
@@ -218,7 +229,18 @@ def _is_number(value: Any) -> bool:
 
 
 def replace_file(target: Path, text: str) -> None:
-    """Write beside the target and rename, so that no reader meets half a file."""
+    """Write beside the target, wait until the disk has it, and rename: no reader meets half a file.
+
+    Raises:
+        DiskError: if the disk is full, or the folder is gone or must not be written to.
+    """
     partial = target.with_name(target.name + ".part")
-    partial.write_text(text)
-    partial.replace(target)
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DiskError(f"{target}: could not be written ({error.strerror})") from error

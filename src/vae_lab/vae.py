@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from vae_lab.checkpoints import to_start_of_epoch
 from vae_lab.decoders import Decoder
 from vae_lab.errors import NonFiniteError
 from vae_lab.evaluation import bounds
@@ -50,9 +51,20 @@ class TermSums:
         steps = [(r, k) for r, k in torch.stack(self.pending).cpu().double().tolist()]
         self.pending.clear()
         self.steps += len(steps)
-        self.reconstruction += sum(r for r, _ in steps)
-        self.kl += sum(k for _, k in steps)
+        for reconstruction, kl in steps:  # one by one, so that the sum does not hang on when it was read
+            self.reconstruction += reconstruction
+            self.kl += kl
         return steps
+
+    def state_dict(self) -> dict[str, float]:
+        """The sums, where nothing is pending."""
+        names = ("steps", "images", "reconstruction", "kl")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Take sums over."""
+        self.steps, self.images = int(state["steps"]), int(state["images"])
+        self.reconstruction, self.kl = state["reconstruction"], state["kl"]
 
     @property
     def nelbo(self) -> float:
@@ -122,6 +134,8 @@ class VAE(LightningModule):
         self.history: list[dict[str, float]] = []
         self.image_shape = decoder.image_shape
         self.train_terms, self.eval_terms = TermSums(), TermSums()
+        self.stop_asked = False  # no further step: the trainer wants to save and end
+        self.resumed: dict[str, Any] | None = None  # what a checkpoint says of the moment that it was written at
         prior.bind(encoder, self.image_shape)
         with torch.no_grad():
             q, p = encoder(torch.zeros(1, *self.image_shape)), prior()
@@ -220,6 +234,8 @@ class VAE(LightningModule):
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         assert isinstance(optimizer, LightningOptimizer)
         assert isinstance(schedule, LRScheduler | None)
+        if self.resumed:
+            self._go_back(dataloader_iter, self.resumed)
         take_step = self._step if _steps_are_heard(self.trainer) else self._quick_step
         epoch, batches = self.trainer.current_epoch, self.trainer.num_training_batches
         for batch, batch_idx, _ in itertools.islice(dataloader_iter, self._steps_to_take()):
@@ -229,6 +245,8 @@ class VAE(LightningModule):
             if schedule is not None:
                 schedule.step()
             self.train_terms.add(terms)
+            if self.stop_asked:
+                break
         if len(self.train_terms.pending) >= self.read_every_n_steps:
             self._read_training()
             self.log("nelbo", self.train_terms.nelbo, prog_bar=True, logger=False, batch_size=1)
@@ -291,13 +309,36 @@ class VAE(LightningModule):
             logger.log_metrics(figures, step=self.trainer.current_epoch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to save a model whose loss is not finite; keep the history with the rest."""
+        """Refuse to save a model whose loss is not finite; keep with the rest all that the next step hangs on."""
         self._read_training()
         checkpoint["history"] = self.history
+        checkpoint["moment"] = {
+            "terms": self.train_terms.state_dict(),
+            "should_stop": self.trainer.should_stop,
+            "random": torch.get_rng_state(),
+            "random_of_device": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+        to_start_of_epoch(checkpoint["loops"]["fit_loop"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the history back."""
+        """Take the history back, and go on from the moment of the checkpoint."""
         self.history = checkpoint["history"]
+        self.resumed = checkpoint["moment"]
+
+    def on_train_start(self) -> None:
+        """Do not train on where the checkpoint's run had been told to stop."""
+        if self.resumed:
+            self.trainer.should_stop = self.resumed["should_stop"]
+
+    def _go_back(self, batches: Iterator[Any], moment: dict[str, Any]) -> None:
+        """Pass by the batches of the epoch that were taken before, and draw the numbers that were to come then."""
+        for _ in range(moment["terms"]["steps"]):
+            next(batches)
+        self.train_terms.load_state_dict(moment["terms"])
+        torch.set_rng_state(moment["random"].cpu())
+        if self.device.type == "cuda" and moment["random_of_device"] is not None:
+            torch.cuda.set_rng_state(moment["random_of_device"].cpu(), self.device)
+        self.resumed = None
 
     def _steps_to_take(self) -> int:
         steps = self.trainer.max_steps

@@ -1,0 +1,72 @@
+"""What SIGINT and SIGTERM do to a run: a checkpoint of this moment, and the end."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from vae_lab.errors import Interrupted
+from vae_lab.run_folder import RunFolder
+from vae_lab.vae import VAE
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption(Callback):
+    """Ends training after the step, or the batch of validation, in which a signal came, once that moment is saved.
+
+    Outside training, where the checkpoint of its end is written already, the end comes at once. A second signal
+    ends the process as it would without us.
+
+    Args:
+        model: that is trained.
+    """
+
+    def __init__(self, model: VAE) -> None:
+        self.model = model
+        self.training = False
+        self.asked: int | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear the signals inside the block."""
+        before = {number: signal.signal(number, self._hear) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _hear(self, number: int, _: FrameType | None) -> None:
+        if self.asked is not None:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.asked, self.model.stop_asked = number, True
+        if not self.training:
+            raise Interrupted(number)
+
+    def on_train_start(self, *_: Any) -> None:
+        """From here on there is something to save."""
+        self.training = True
+
+    def on_train_end(self, *_: Any) -> None:
+        """The last checkpoint is written."""
+        self.training = False
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """After some steps."""
+        self._end(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ARG002
+        """After a batch of validation; the test after training has no part in this."""
+        if self.training:
+            self._end(trainer)
+
+    def _end(self, trainer: Trainer) -> None:
+        if self.asked is not None:
+            trainer.save_checkpoint(RunFolder(trainer.default_root_dir).last)
+            raise Interrupted(self.asked)
