@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vae_lab import checkpoints, trust
 from vae_lab.config import build_model, check
-from vae_lab.errors import ConfigError, ModelSizeError, RunFolderError
+from vae_lab.errors import ConfigError, ModelSizeError, NonFiniteError, RunFolderError
 from vae_lab.vae import VAE
 
 LARGEST_TABLE = 50_000_000  # bytes of metrics.json or metrics.csv: 100,000 epochs and more
@@ -78,7 +78,14 @@ class RunFolder:
         return config
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
-        """Save the figures of the run as one flat object."""
+        """Save the figures of the run as one flat object.
+
+        Raises:
+            NonFiniteError: if one of them is none, so that nobody takes it for a result.
+        """
+        broken = [name for name, value in metrics.items() if isinstance(value, float) and not math.isfinite(value)]
+        if broken:
+            raise NonFiniteError(f"{', '.join(broken)} was not finite; nothing was written to {self.metrics_file}")
         _replace(self.metrics_file, json.dumps(metrics, indent=2) + "\n")
 
     def read_metrics(self) -> dict[str, Any]:
