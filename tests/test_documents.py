@@ -20,7 +20,10 @@ def test_theory_names_code_and_tests_that_exist():
             assert any(file.stem == module and name in source for file, source in code.items()), f"{module}.{name}"
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/extending.md", "docs/theory.md", "docs/results.md"])
+DOCUMENTS = ["README.md", "SECURITY.md", *(f"docs/{n}.md" for n in ("extending", "theory", "results", "reliability"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_and_pictures_lead_somewhere(document):
     file = REPOSITORY / document
     for target in re.findall(r"\]\(([^)#:]+)\)", file.read_text()):

@@ -5,7 +5,7 @@ import torch
 from omegaconf import OmegaConf
 
 import vae_lab
-from vae_lab.errors import RunFolderError
+from vae_lab.errors import NonFiniteError, RunFolderError
 from vae_lab.run_folder import RunFolder
 
 CONFIG = {
@@ -63,6 +63,9 @@ def test_metrics_are_read_back(folder):
     folder.write_metrics({"test/nelbo": 95.5})
     assert folder.read_metrics() == {"test/nelbo": 95.5}
     assert not list(folder.path.glob("*.part"))
+    with pytest.raises(NonFiniteError, match=r"test/kl was not finite"):
+        folder.write_metrics({"test/nelbo": 1.0, "test/kl": float("nan")})
+    assert folder.read_metrics() == {"test/nelbo": 95.5}
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def estimate_by_samples(curve: Curve) -> Figure:
     reach = 2.5 * float(error[1] if len(error) > 1 else error[0])
     axes.set_ylim(curve.value - reach, curve.value + reach)
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, ncols=3, fontsize=8)
+    axes.legend(loc="upper right", frameon=False, ncols=3, fontsize=8)
     return figure
 
 
@@ -157,7 +157,7 @@ def nelbo_by_epoch(history: Sequence[dict[str, float]]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
     if history:
-        panels[0].legend(frameon=False)
+        panels[0].legend(loc="upper right", frameon=False)
     return figure
 
 
@@ -178,7 +178,7 @@ def bounds_of_images(found: Bounds, k: int) -> Figure:
         axes.hist(values.tolist(), bins=edges, alpha=0.5, label=f"{name}: mean {values.double().mean():.2f}")
     axes.set(xlabel="nats per image", ylabel="images")
     axes.margins(y=0.3)  # room for the legend
-    axes.legend(frameon=False)
+    axes.legend(loc="upper right", frameon=False)
     figure.suptitle(f"{len(found.nll):,} test images", fontsize=10)
     return figure
 

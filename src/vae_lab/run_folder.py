@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab import trust
-from vae_lab.errors import ConfigError, DiskError, ModelSizeError, RunFolderError
+from vae_lab.errors import ConfigError, DiskError, ModelSizeError, NonFiniteError, RunFolderError
 
 if TYPE_CHECKING:
     from vae_lab.vae import VAE
@@ -107,7 +107,14 @@ class RunFolder:
             raise RunFolderError(f"{self.path}: no config.yaml in it; give the folder of a finished run") from error
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
-        """Save the figures of the run as one flat object."""
+        """Save the figures of the run as one flat object.
+
+        Raises:
+            NonFiniteError: if one of them is none, so that nobody takes it for a result.
+        """
+        broken = [name for name, value in metrics.items() if isinstance(value, float) and not math.isfinite(value)]
+        if broken:
+            raise NonFiniteError(f"{', '.join(broken)} was not finite; nothing was written to {self.metrics_file}")
         replace_file(self.metrics_file, json.dumps(metrics, indent=2) + "\n")
 
     def read_metrics(self) -> dict[str, Any]:

@@ -356,8 +356,12 @@ class VAE(LightningModule):
                 )
 
     def _log_evaluation(self, prefix: str) -> None:
-        self.log_dict(_prefixed(prefix, self.eval_terms.means(self._reduce)), logger=False)
+        means = self.eval_terms.means(self._reduce)
         self.eval_terms = TermSums()
+        broken = [name for name in Terms._fields if not math.isfinite(means[name])]
+        if broken:
+            raise NonFiniteError(f"{prefix}: {' and '.join(broken)} was not finite. Try a lower optimizer.lr")
+        self.log_dict(_prefixed(prefix, means), logger=False)
 
     def _reduce(self, totals: Tensor) -> Tensor:
         # Apple's devices have no double precision, and never more than one process
