@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from vae_lab.cli import CONF
 from vae_lab.errors import ConfigError
 
-# what is no setting of the experiment: where it ran, and what was measured afterwards
+# what is no setting of the experiment: where it ran, what was measured afterwards, and a search around it
 APART = (
     "run_dir",
     "sweep_dir",
@@ -27,8 +27,9 @@ APART = (
     "trainer.devices",
     "evaluation.",
     "logger.",
+    "callbacks.pruning",
 )
-NOT_PARTS = ("hydra", "experiment", "debug", "evaluation", "logger")
+NOT_PARTS = ("hydra", "experiment", "debug", "evaluation", "logger", "sweep")
 
 Leaves = dict[str, Any]
 

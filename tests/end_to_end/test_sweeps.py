@@ -83,11 +83,13 @@ def test_failed_runs_do_not_end_the_sweep_and_are_named_at_its_end(sweep):
     for name in BAD:
         (reason,) = (folder / name / "failure.txt").read_text().splitlines()
         assert reason.startswith("training stopped in epoch 0")
-        assert f"{name}: {reason}" in done.stderr
+        assert f"failed: {name}: {reason}" in done.stdout
         assert not (folder / name / "metrics.json").exists()
     assert "Traceback" not in done.stdout + done.stderr
     assert (folder / "report.html").exists()
-    again = shlex.split(done.stderr.splitlines()[-1].partition("again: ")[2])
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("vae_lab: 2 failed")
+    again = shlex.split(line.partition("again: ")[2])
     assert again[:3] == ["python", "-m", "vae_lab"]
     assert "sweep_dir=sweep" in again
 
@@ -133,7 +135,7 @@ def test_parallel_runs_give_what_serial_ones_give(sweep, program, tmp_path):
     for name in GOOD:
         assert figures(tmp_path / "sweep" / name) == figures(sweep[0] / name)
     for name in BAD:
-        assert f"vae_lab: {name}: training stopped" in done.stderr
+        assert f"failed: {name}: training stopped" in done.stdout
 
 
 def test_an_unexpected_error_leaves_its_traceback_in_the_log(tmp_path):
@@ -149,7 +151,7 @@ def test_an_unexpected_error_leaves_its_traceback_in_the_log(tmp_path):
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    assert "vae_lab: seed=0: RuntimeError: a disk went away" in done.stderr
+    assert "failed: seed=0: RuntimeError: a disk went away" in done.stdout
     assert (tmp_path / "sweep" / "seed=0" / "failure.txt").read_text() == "RuntimeError: a disk went away\n"
     assert "Traceback" in (tmp_path / "sweep" / "seed=0" / "run.log").read_text()
 
@@ -231,7 +233,7 @@ def test_a_job_array_gives_what_serial_runs_give(sweep, program, tmp_path):
     for name in GOOD:
         assert figures(tmp_path / "sweep" / name) == figures(sweep[0] / name)
     for name in BAD:
-        assert f"vae_lab: {name}: training stopped" in done.stderr
+        assert f"failed: {name}: training stopped" in done.stdout
     assert len(list((tmp_path / "sweep" / ".slurm").glob("*_[0-3]/*_log.out"))) == 4
 
 

@@ -38,6 +38,8 @@ def test_a_run_counts_as_finished_when_it_was_tested(tmp_path):
     assert metrics_of(tmp_path) is None
     (tmp_path / "metrics.json").write_text(json.dumps({"train/nelbo": 1.0}))
     assert metrics_of(tmp_path) is None
+    (tmp_path / "metrics.json").write_text('{"test/nelbo": 1.')
+    assert metrics_of(tmp_path) is None
     (tmp_path / "metrics.json").write_text(json.dumps({"test/nelbo": 1.0}))
     assert metrics_of(tmp_path) == {"test/nelbo": 1.0}
 
@@ -46,7 +48,7 @@ def test_failures_are_found_by_their_file(tmp_path):
     for name in ("good", "bad"):
         (tmp_path / name).mkdir()
     (tmp_path / "bad" / "failure.txt").write_text("no room\n")
-    assert failures(tmp_path) == {"bad": "no room"}
+    assert failures(tmp_path) == ["bad"]
 
 
 @pytest.mark.parametrize("name", ["a,b=[1,2]", "it's", "plain"])

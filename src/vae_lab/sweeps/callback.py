@@ -28,6 +28,7 @@ class Sweep(Callback):
     """Notes where the sweep goes, once Hydra knows it, and refuses what no run of a sweep may ask for."""
 
     folder: ClassVar[Path | None] = None
+    trains: ClassVar[bool] = True
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse several devices for a run."""
@@ -36,7 +37,7 @@ class Sweep(Callback):
                 # Hydra would make a warning of an exception
                 print(f"vae_lab: trainer.devices={devices}: {ONE_DEVICE}", file=sys.stderr)
                 sys.exit(2)
-        Sweep.folder = Path(config.hydra.sweep.dir)
+        Sweep.folder, Sweep.trains = Path(config.hydra.sweep.dir), config.task == "train"
         if "study_name" in config.hydra.sweeper:
             from vae_lab.sweeps.storage import take_up  # late: it imports optuna
 
@@ -65,6 +66,7 @@ def concluded(arguments: Sequence[str]) -> Iterator[None]:
     Raises:
         SystemExit: 1 where runs failed, 130 where a person stopped the sweep.
     """
+    Sweep.folder = None
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -74,29 +76,31 @@ def concluded(arguments: Sequence[str]) -> Iterator[None]:
         print(f"\nstopped; to go on: {_command(arguments, Sweep.folder)}")
         sys.exit(INTERRUPTED)
     except Exception:
-        if Sweep.folder is not None:
-            _discard_if_empty(Sweep.folder)
+        # the launcher itself broke down, or there was a mistake
+        if Sweep.folder is not None and not _discard_if_empty(Sweep.folder):
+            print(f"\nended early; to go on: {_command(arguments, Sweep.folder)}")
         raise
     if Sweep.folder is not None:
         _report(Sweep.folder, _command(arguments, Sweep.folder))
 
 
 def _report(folder: Path, again: str) -> None:
-    from vae_lab.sweeps.report import write  # late: it draws figures
+    if Sweep.trains:
+        from vae_lab.sweeps.report import write  # late: a single run has no use for it
 
-    write(folder)
+        write(folder)
     failed = failures(folder)
     if failed:
-        for name, reason in failed.items():
-            print(f"vae_lab: {name}: {reason}", file=sys.stderr)
         print(f"vae_lab: {len(failed)} failed; to do them again: {again}", file=sys.stderr)
         sys.exit(1)
 
 
-def _discard_if_empty(folder: Path) -> None:
-    """Take the folder away where Hydra wrote its own note there and then found a mistake."""
-    if folder.is_dir() and [entry.name for entry in folder.iterdir()] == ["multirun.yaml"]:
+def _discard_if_empty(folder: Path) -> bool:
+    """Take the folder away where Hydra wrote nothing but its own note there and then found a mistake."""
+    is_empty = not folder.is_dir() or [entry.name for entry in folder.iterdir()] in ([], ["multirun.yaml"])
+    if is_empty and folder.is_dir():
         shutil.rmtree(folder)
+    return is_empty
 
 
 def _command(arguments: Sequence[str], folder: Path) -> str:

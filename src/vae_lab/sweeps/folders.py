@@ -28,10 +28,10 @@ def folder_name(overrides: str) -> str:
 
 
 def metrics_of(folder: Path) -> dict[str, Any] | None:
-    """The figures of a run that finished; None of one that did not."""
+    """The figures of a run that finished; None of one that did not, or whose figures cannot be read any more."""
     try:
-        metrics = json.loads((folder / "metrics.json").read_text())
-    except FileNotFoundError:
+        metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    except (FileNotFoundError, ValueError):
         return None
     return metrics if "test/nelbo" in metrics else None
 
@@ -42,7 +42,11 @@ def failure_of(folder: Path) -> str | None:
     return file.read_text().strip() if file.exists() else None
 
 
-def failures(sweep: Path) -> dict[str, str]:
-    """The failed runs of a sweep by name, and why they did."""
-    found = {folder.name: failure_of(folder) for folder in sorted(sweep.iterdir()) if folder.is_dir()}
-    return {name: reason for name, reason in found.items() if reason is not None}
+def figure_of(metrics: dict[str, Any]) -> float:
+    """What runs are compared by; a run that lost its figures and was tested again has those of the test only."""
+    return float(metrics.get("best/nelbo", metrics["test/nelbo"]))
+
+
+def failures(sweep: Path) -> list[str]:
+    """The names of a sweep's failed runs."""
+    return [folder.name for folder in sorted(sweep.iterdir()) if failure_of(folder) is not None]

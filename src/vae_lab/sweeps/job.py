@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from vae_lab.errors import ConfigError, UserError
 from vae_lab.sweeps.callback import ONE_DEVICE, is_one
-from vae_lab.sweeps.folders import FAILURE, failure_of, metrics_of
+from vae_lab.sweeps.folders import FAILURE, failure_of, figure_of, metrics_of
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ def run_of_sweep(config: DictConfig) -> float:
     with FileLock(locks / f"{folder.name}.lock"):
         metrics = metrics_of(folder)
         if metrics is not None:
-            print(f"{folder.name}: finished before, validation NELBO {metrics['best/nelbo']:.2f}", flush=True)
-            return float(metrics["best/nelbo"])
+            print(f"{folder.name}: finished before, NELBO {figure_of(metrics):.2f}", flush=True)
+            return figure_of(metrics)
         try:
             return _run(config, folder)
         except UserError as error:

@@ -17,7 +17,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from submitit import AutoExecutor, Job
 
-from vae_lab.sweeps.folders import FAILURE, failure_of, metrics_of
+from vae_lab.sweeps.folders import FAILURE, failure_of, figure_of, metrics_of
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ def _logs(launcher: Any) -> Path:
 
 
 def _returned(overrides: Sequence[str], folder: Path) -> JobReturn:
-    value = (metrics_of(folder) or {}).get("best/nelbo", math.inf)
+    metrics = metrics_of(folder)
+    value = math.inf if metrics is None else figure_of(metrics)
     return JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=value)
 
 
