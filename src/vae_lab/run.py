@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 
 from vae_lab import figures, machine, resume
 from vae_lab.callbacks import FigureCallback, ProgressBar, render
+from vae_lab.checkpoints import CheckpointFiles
 from vae_lab.cli import output_dir
 from vae_lab.commands import hold_to, parts_of
 from vae_lab.config import build, build_data, build_model, check
@@ -324,6 +325,7 @@ def _trainer(config: DictConfig, folder: RunFolder, extra: list[Any], loggers: b
             for key, node in (config.logger or {}).items()
             if node and loggers
         ],
+        plugins=[CheckpointFiles()],
         devices=devices_of_run(config.trainer),
         enable_progress_bar=on_terminal,
         gradient_clip_val=None,  # the model has it: the trainer clips only where it takes the steps itself

@@ -4,10 +4,8 @@ import csv
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -232,21 +230,6 @@ def test_a_multirun_names_its_folders_by_their_overrides(program, tmp_path):
     assert "loss.coeff=0.5" in names[0]
     for name in names:
         assert (tmp_path / "sweep" / name / "metrics.json").exists()
-
-
-def test_ctrl_c_ends_cleanly_with_the_last_checkpoint(tmp_path, mnist_root):
-    process = start("trainer.accelerator=cpu", "hydra.run.dir=run", folder=tmp_path, root=mnist_root)
-    for _ in range(600):
-        if (tmp_path / "run" / "metrics.csv").exists():
-            break
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in err
-    assert "last.ckpt" in out
-    assert not (tmp_path / "run" / "metrics.json").exists()
-    torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
 
 
 def test_two_processes_train_one_model_in_one_folder(finished, program, tmp_path):
