@@ -222,16 +222,6 @@ def test_grey_levels_under_a_bernoulli_are_not_called_a_likelihood(program, tmp_
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["is_likelihood"] is False
 
 
-def test_a_multirun_names_its_folders_by_their_overrides(program, tmp_path):
-    done = program("-m", *SHORT, "hydra.sweep.dir=sweep", "loss.coeff=0.5,2")
-    assert done.returncode == 0, done.stderr
-    names = sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir())
-    assert len(names) == 2
-    assert "loss.coeff=0.5" in names[0]
-    for name in names:
-        assert (tmp_path / "sweep" / name / "metrics.json").exists()
-
-
 def test_two_processes_train_one_model_in_one_folder(finished, program, tmp_path):
     done = program(*SHORT, "hydra.run.dir=run", "loss=kl", "trainer.devices=2", "trainer.strategy=ddp")
     assert done.returncode == 0, done.stderr
