@@ -30,7 +30,7 @@ class CheckpointFiles(TorchCheckpointIO):
         file = Path(path)
         partial = file.with_name(file.name + ".part")
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(exist_ok=True)  # without the run folder there is no run
             with partial.open("wb") as content:
                 torch.save(checkpoint, content)
                 content.flush()

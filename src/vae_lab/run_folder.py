@@ -51,6 +51,8 @@ class RunFolder:
     def discard_if_empty(self, with_folder: bool = True) -> None:
         """Take the log away where nothing else was written yet, and the folder with it if it is this program's own."""
         log = self.path / "run.log"
+        if not self.path.is_dir():
+            return
         if [entry.name for entry in self.path.iterdir()] in ([], [log.name]):
             log.unlink(missing_ok=True)
             if with_folder and self.path.resolve() != Path.cwd():
