@@ -335,10 +335,12 @@ class VAE(LightningModule):
         for _ in range(moment["terms"]["steps"]):
             next(batches)
         self.train_terms.load_state_dict(moment["terms"])
+        self.resumed = None
+        if not self.trainer.is_global_zero:
+            return  # the state is that of the first process, and each draws its own noise
         torch.set_rng_state(moment["random"].cpu())
         if self.device.type == "cuda" and moment["random_of_device"] is not None:
             torch.cuda.set_rng_state(moment["random_of_device"].cpu(), self.device)
-        self.resumed = None
 
     def _steps_to_take(self) -> int:
         steps = self.trainer.max_steps
