@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vae_lab.errors import ConfigError, RunFolderError, UserError
-from vae_lab.sweeps.callback import concluded, quoted
+from vae_lab.sweeps.callback import INTERRUPTED, concluded, quoted
 from vae_lab.sweeps.folders import folder_name
 from vae_lab.trust import check_folder
 
@@ -177,6 +177,9 @@ def main() -> None:
     try:
         with concluded(sys.argv):
             hydra_main(_task)()
+    except KeyboardInterrupt:  # before or after training, which has its own way to end
+        print("\nvae_lab: stopped", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _fail(complaint(error, sys.argv[1:]))
     except OSError as error:

@@ -222,6 +222,14 @@ def test_grey_levels_under_a_bernoulli_are_not_called_a_likelihood(program, tmp_
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["is_likelihood"] is False
 
 
+@pytest.mark.slow  # half a minute for the compiler
+def test_a_compiled_loss_trains_as_well(program, tmp_path, finished):
+    done = program(*SHORT, "hydra.run.dir=run", "compile=true")
+    assert done.returncode == 0, done.stderr
+    nelbo = [json.loads((run / "metrics.json").read_text())["test/nelbo"] for run in (tmp_path / "run", finished[0])]
+    assert nelbo[0] == pytest.approx(nelbo[1], rel=0.05)  # it draws other noise
+
+
 def test_two_processes_train_one_model_in_one_folder(finished, program, tmp_path):
     done = program(*SHORT, "hydra.run.dir=run", "loss=kl", "trainer.devices=2", "trainer.strategy=ddp")
     assert done.returncode == 0, done.stderr
