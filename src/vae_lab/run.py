@@ -68,7 +68,7 @@ def _quiet_lightning() -> None:
 
 def train(config: DictConfig, folder: RunFolder) -> float:
     """Train a new run, test its best checkpoint, draw, report; gives the NELBO that runs are chosen by."""
-    if not config.callbacks.get("best"):
+    if not (config.callbacks or {}).get("best"):
         raise ConfigError("callbacks.best", None, "the best checkpoint is what a run is tested with and leaves")
     data, model = _start(config, folder)
     timer = Timer()
