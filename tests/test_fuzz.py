@@ -3,20 +3,27 @@
 VAE_LAB_FUZZ=300 draws so many of each, anew each time; without it the same few are drawn each time.
 """
 
+import copy
+import functools
 import json
 import math
+import operator
 import os
 import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 import vae_lab
 from helpers import FIGURES, call
 from vae_lab.cli import CONF, _choices, _defaults
+from vae_lab.config import build_data
+from vae_lab.errors import UserError
+from vae_lab.run_folder import RunFolder
 
 drawn = settings(
     max_examples=int(os.environ.get("VAE_LAB_FUZZ", "25")),
@@ -176,6 +183,39 @@ def wrong_values(value: object) -> st.SearchStrategy[str]:
     if str(value).startswith("["):
         return strange | words | st.sampled_from(["[]", "[0]", "[-1]", "[1.5]", "3", "null", "[10000000]"])
     return strange | words | st.floats(allow_nan=False, allow_infinity=False).map(str) | st.sampled_from(["''", "null"])
+
+
+ODD = (None, "x", -1, 0, [], {}, math.inf, math.nan, True, [[1]], {"a": 1}, 10**30, "vae_lab.priors.Mixture", "${seed}")
+
+
+def places(node: object, key: tuple = ()) -> list[tuple]:
+    """The way to every value of a config, and to all that holds values."""
+    inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [*([key] if key else []), *(place for name, child in inside for place in places(child, (*key, name)))]
+
+
+@pytest.fixture
+def stranger(tiny_run) -> tuple[RunFolder, dict]:
+    """A run whose checkpoint says nothing of its config, and the config."""
+    folder = RunFolder(tiny_run)
+    checkpoint = torch.load(folder.best, weights_only=True)
+    torch.save({"state_dict": checkpoint["state_dict"]}, folder.best)
+    return folder, yaml.safe_load(folder.config_file.read_text())
+
+
+@drawn
+@given(data=st.data())
+def test_a_strange_value_in_a_run_folder_is_refused_or_harmless(stranger, data):
+    folder, config = stranger[0], copy.deepcopy(stranger[1])
+    *way, last = data.draw(st.sampled_from(places(config)))
+    node = functools.reduce(operator.getitem, way, config)
+    node[last] = data.draw(st.sampled_from(ODD))
+    folder.config_file.write_text(yaml.safe_dump(config))
+    try:
+        assert vae_lab.load(folder.path).sample(2).isfinite().all()
+        build_data(folder.read_config())
+    except UserError as error:
+        assert "\n" not in str(error)  # noqa: PT017  (whether it raises is what was drawn)
 
 
 @st.composite

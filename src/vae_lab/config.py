@@ -100,14 +100,10 @@ def check(config: DictConfig) -> None:
     Raises:
         ConfigError: names the key, its value and what is allowed.
     """
-    for key, allowed in LIMITS.items():
-        # a run folder of an earlier version may lack a key that came later
-        value = OmegaConf.select(config, key, default=_ABSENT)
-        if value is not _ABSENT:
-            _check_value(key, value, allowed)
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     check_targets(plain)
+<<<<<<< HEAD
     for key in PARTS:
         if not isinstance(plain.get(key), dict) or "_target_" not in plain[key]:
             raise ConfigError(key, plain.get(key), "must be a part, with the _target_ that it is")
@@ -125,19 +121,60 @@ def check(config: DictConfig) -> None:
         for name, node in (plain.get(group) or {}).items():
             if node is not None and not (isinstance(node, dict) and "_target_" in node):
                 raise ConfigError(f"{group}.{name}", node, "must be a part, with the _target_ that it is, or null")
+=======
+    _check_parts(plain)
+    for key, allowed in LIMITS.items():
+        # a run folder of an earlier version may lack a key that came later
+        value = _value(plain, key)
+        if value is not _ABSENT:
+            _check_value(key, value, allowed)
+>>>>>>> guard
     for name, node in plain.items():
         _check_node(str(name), node)
-    _check_images_at_once(config)
+    _check_together(plain)
 
 
-def _check_images_at_once(config: DictConfig) -> None:
-    """Refuse what would need all memory for one batch, each value of which may be reasonable alone."""
-    samples = OmegaConf.select(config, "loss.samples", default=1)
-    for key in ("data.batch_size", "data.eval_batch_size"):
-        images = min(OmegaConf.select(config, key, default=1), files.TRAIN_IMAGES)
+def _value(node: Any, key: str) -> Any:
+    """What stands at a key with dots."""
+    for name in key.split("."):
+        node = node.get(name, _ABSENT) if isinstance(node, dict) else _ABSENT
+    return node
+
+
+def _check_parts(plain: dict[Any, Any]) -> None:
+    """Refuse a config that lacks a part, or has something else in its place."""
+    for key in PARTS:
+        if not _is_part(plain.get(key)):
+            raise ConfigError(key, plain.get(key), "must be a part, with the _target_ that it is")
+    if plain.get("scheduler") is not None and not _is_part(plain["scheduler"]):
+        raise ConfigError("scheduler", plain["scheduler"], "must be a part, with the _target_ that it is, or null")
+    for group in ("callbacks", "logger"):
+        members = plain.get(group) or {}
+        if not isinstance(members, dict):
+            raise ConfigError(group, members, "must be names, with a part or null each")
+        for name, node in members.items():
+            if node is not None and not _is_part(node):
+                raise ConfigError(f"{group}.{name}", node, "must be a part, with the _target_ that it is, or null")
+
+
+def _is_part(node: Any) -> bool:
+    return isinstance(node, dict) and "_target_" in node
+
+
+def _check_together(plain: dict[Any, Any]) -> None:
+    """Refuse values that are allowed each, and not together."""
+    trainer, fused, samples = plain["trainer"], plain["optimizer"].get("fused"), plain["loss"].get("samples", 1)
+    if trainer.get("max_epochs") is None and trainer.get("max_steps", -1) == -1:
+        raise ConfigError("trainer.max_epochs", None, "must be a number where trainer.max_steps is none")
+    precision = str(trainer.get("precision"))
+    if fused and trainer.get("gradient_clip_val") and precision.endswith("-mixed"):
+        reason = f"a fused optimiser leaves no gradient to clip under trainer.precision={precision}; use false"
+        raise ConfigError("optimizer.fused", fused, reason)
+    for name in ("batch_size", "eval_batch_size"):
+        images = min(plain["data"].get(name, 1), files.TRAIN_IMAGES)
         if samples * images > IMAGES_AT_ONCE:
-            reason = f"with {key}={images} these are {samples * images:,} images at once, at most {IMAGES_AT_ONCE:,}"
-            raise ConfigError("loss.samples", samples, reason)
+            decoded = f"{samples * images:,} images are decoded at once, at most {IMAGES_AT_ONCE:,}"
+            raise ConfigError("loss.samples", samples, f"with data.{name}={images} {decoded}")
 
 
 def check_targets(config: Any, key: str = "") -> None:
@@ -232,7 +269,7 @@ def build_model(config: DictConfig, at_most: int = LARGEST_MODEL) -> VAE:
             return VAE(**parts, gradient_clip_val=config.trainer.get("gradient_clip_val"))
         except NoClosedFormError as error:
             raise ConfigError("loss", type(parts["loss"]).__name__.lower(), f"{error}; use loss=sgvb") from error
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, TypeError, AttributeError) as error:
             reason = f"does not fit the other parts ({error}); latent_dim and the like stand once, at the top"
             raise ConfigError("encoder", type(parts["encoder"]).__name__, reason) from error
 
@@ -267,8 +304,7 @@ def _check_arguments(key: str, target: str, arguments: dict[str, Any]) -> None:
             close = difflib.get_close_matches(name, parameters, n=1)
             meant = f", did you mean {key}.{close[0]}?" if close else ""
             raise ConfigError(f"{key}.{name}", value, f"{target} takes no such argument{meant}")
-        has_target = isinstance(value, dict) and "_target_" in value
-        if name in hints and f"{key}.{name}" not in LIMITS and not has_target:
+        if name in hints and f"{key}.{name}" not in LIMITS and not _is_part(value):
             _check_value(f"{key}.{name}", value, hints[name])
 
 
@@ -277,10 +313,9 @@ def _check_value(key: str, value: Any, allowed: Any) -> None:
         adapter = TypeAdapter(allowed, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticSchemaGenerationError:
         return  # an annotation of a library that says nothing of plain values
-    plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     try:
         # as JSON, where a list may become a tuple but "1" never becomes 1
-        adapter.validate_json(json.dumps(plain), strict=True)
+        adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         reasons = dict.fromkeys(item["msg"].replace("Input should be", "must be") for item in error.errors())
-        raise ConfigError(key, plain, " or ".join(reasons)) from error
+        raise ConfigError(key, value, " or ".join(reasons)) from error
