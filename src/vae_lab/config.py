@@ -103,32 +103,12 @@ def check(config: DictConfig) -> None:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     check_targets(plain)
-<<<<<<< HEAD
-    for key in PARTS:
-        if not isinstance(plain.get(key), dict) or "_target_" not in plain[key]:
-            raise ConfigError(key, plain.get(key), "must be a part, with the _target_ that it is")
-    if plain["trainer"].get("max_epochs") is None and plain["trainer"].get("max_steps", -1) == -1:
-        raise ConfigError("trainer.max_epochs", None, "must be a number where trainer.max_steps is none")
-    trainer, fused = plain["trainer"], plain["optimizer"].get("fused")
-    if fused and trainer.get("gradient_clip_val") and str(trainer.get("precision")).endswith("-mixed"):
-        reason = (
-            f"a fused optimiser leaves no gradient to clip under trainer.precision={trainer['precision']}; use false"
-        )
-        raise ConfigError("optimizer.fused", fused, reason)
-    for group in ("callbacks", "logger"):
-        if not isinstance(plain.get(group) or {}, dict):
-            raise ConfigError(group, plain[group], "must be parts by their names")
-        for name, node in (plain.get(group) or {}).items():
-            if node is not None and not (isinstance(node, dict) and "_target_" in node):
-                raise ConfigError(f"{group}.{name}", node, "must be a part, with the _target_ that it is, or null")
-=======
     _check_parts(plain)
     for key, allowed in LIMITS.items():
         # a run folder of an earlier version may lack a key that came later
         value = _value(plain, key)
         if value is not _ABSENT:
             _check_value(key, value, allowed)
->>>>>>> guard
     for name, node in plain.items():
         _check_node(str(name), node)
     _check_together(plain)

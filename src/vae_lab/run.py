@@ -111,7 +111,6 @@ def _quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*`dataloader_iter`.*")  # training_step minds what they warn of
 
 
-<<<<<<< HEAD
 def _rank() -> int:
     """Of this process among those that work on the run; Lightning knows it before there is a Trainer."""
     return int(rank_zero_only.rank)  # type: ignore[attr-defined]
@@ -125,12 +124,7 @@ def train(config: DictConfig, folder: RunFolder, checkpoint: Path | None = None)
         folder: of the run, new, or that of the checkpoint.
         checkpoint: where a run that was cut off goes on.
     """
-    if not config.callbacks.get("best"):
-=======
-def train(config: DictConfig, folder: RunFolder) -> float:
-    """Train a new run, test its best checkpoint, draw, report; gives the NELBO that runs are chosen by."""
     if not (config.callbacks or {}).get("best"):
->>>>>>> guard
         raise ConfigError("callbacks.best", None, "the best checkpoint is what a run is tested with and leaves")
     data, model = _start(config, folder, is_new=checkpoint is None)
     timer, interruption = Timer(), Interruption(model)

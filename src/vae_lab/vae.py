@@ -284,6 +284,7 @@ class VAE(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Give the validation figures to callbacks; they reach the loggers with the epoch's others."""
+        self._read_training()  # a step that broke the model is to be named before what came of it
         self._log_evaluation("val")
 
     def on_test_epoch_end(self) -> None:
