@@ -39,7 +39,7 @@ def test_every_choice_composes_checks_and_builds(compose, choice):
         ("hidden_dims=300", "hidden_dims=300: must be a valid array"),
         ("hidden_dims=[10,-1]", "hidden_dims=[10,-1]: must be greater than or equal to 1"),
         ("optimizer.lr='1e-3'", "optimizer.lr=1e-3: must be a valid number"),
-        ("optimizer.lr=nan", "optimizer.lr=nan: must be greater than 0"),
+        ("optimizer.lr=nan", "optimizer.lr=nan: must be a finite number"),
         ("optimizer.fused=maybe", "optimizer.fused=maybe: must be a valid boolean"),
         ("loss.samples=0", "loss.samples=0: must be greater than or equal to 1"),
         ("encoder.activation=swish", "encoder.activation=swish: must be 'relu', 'elu', 'silu', 'gelu' or 'tanh'"),
