@@ -15,6 +15,7 @@ from lightning import Callback, LightningDataModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 from torch import nn
@@ -100,7 +101,12 @@ def check(config: DictConfig) -> None:
     Raises:
         ConfigError: names the key, its value and what is allowed.
     """
-    plain = OmegaConf.to_container(config, resolve=True)
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        key = str(error.full_key)
+        given = _value(OmegaConf.to_container(config, resolve=False), key)
+        raise ConfigError(key, given, str(error.msg).splitlines()[0]) from error
     assert isinstance(plain, dict)
     check_targets(plain)
     _check_parts(plain)

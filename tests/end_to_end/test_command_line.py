@@ -81,6 +81,7 @@ MISTAKES = {
     "no GPU": (["trainer.devices=1", "trainer.accelerator=gpu"], "trainer.accelerator=gpu", "trainer.accelerator=cpu"),
     "no closed form": (["loss=kl", "prior=mixture"], "loss=kl", "loss=sgvb"),
     "an argument that is not there": (["+prior.size=3"], "prior.size=3", "takes no such argument"),
+    "a part that others need": (["~likelihood"], "decoder.likelihood=${likelihood}", "not found"),
     "half an override": (["optimizer.lr"], "optimizer.lr", "missing EQUAL"),
     "a group named twice": (["debug=fast", "debug=null"], "override", "group"),
 }
