@@ -114,7 +114,6 @@ def test_the_same_command_leaves_finished_runs_alone_and_does_the_others_again(s
     for name in BAD:
         assert times(folder / name) != before[name]
     assert figures(folder / GOOD[1])["test/nelbo"] == expected
-    assert len(list((folder / GOOD[1]).glob("events.out.*"))) == 1
 
 
 def test_a_finished_sweep_is_looked_through_at_once(sweep, program):
