@@ -54,8 +54,10 @@ class Interruption(Callback):
         self.training = True
 
     def on_train_end(self, *_: Any) -> None:
-        """The last checkpoint is written."""
+        """The last checkpoint is written; a signal that came meanwhile needs no further one."""
         self.training = False
+        if self.asked is not None:
+            raise Interrupted(self.asked)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """After some steps."""

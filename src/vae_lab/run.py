@@ -139,8 +139,9 @@ def train(config: DictConfig, folder: RunFolder, checkpoint: Path | None = None)
             _fit(trainer, model, data, folder, checkpoint)
             return _conclude(config, folder, trainer, model, data, timer)
     except Interrupted as stop:
-        where = shown(folder.path)
-        log.info("stopped in epoch %d; to go on: python -m vae_lab resume=%s", trainer.current_epoch + 1, where)
+        single = HydraConfig.get().mode != RunMode.MULTIRUN  # a sweep says itself how it goes on
+        again = f"; to go on: python -m vae_lab resume={shown(folder.path)}" if single else ""
+        log.info("stopped in epoch %d%s", trainer.current_epoch + 1, again)
         sys.exit(128 + stop.number)  # as a shell counts signals
 
 
