@@ -30,7 +30,7 @@ LOOPS = {"tuned": "bare loop", "vae_lab": "python -m vae_lab"}
 def chart(found: dict[str, dict[str, dict[int, list[float]]]]) -> Figure:
     """A panel for what is varied, a line for each loop."""
     figure = Figure(figsize=(11, 3.2), layout="constrained")
-    for axes, (what, loops) in zip(figure.subplots(1, len(found)), found.items(), strict=True):
+    for axes, (what, loops) in zip(figure.subplots(1, len(found), sharey=True), found.items(), strict=True):
         for loop, name in LOOPS.items():
             points = {size: statistics.median(rates) for size, rates in loops[loop].items()}
             colour = OURS if loop == "vae_lab" else OTHERS
