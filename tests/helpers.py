@@ -4,7 +4,10 @@ import contextlib
 import io
 import logging
 import math
+import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -134,3 +137,26 @@ def call(*arguments: str) -> Answer:
             handler.close()  # Hydra opens the log of each run, and leaves it open
         logging.getLogger().handlers[:] = handlers
     return Answer(code, out.getvalue(), err.getvalue())
+
+
+PROGRAM = (sys.executable, "-m", "vae_lab")
+IMPORTS_TOLD = (sys.executable, "-X", "importtime", "-m", "vae_lab")
+
+
+def start(*arguments: str, folder: Path, root: Path | str = "", program: Sequence[str] = PROGRAM) -> subprocess.Popen:
+    """The real program in a folder, as a process group of its own; the data lie below root."""
+    return subprocess.Popen(
+        [*program, *arguments],
+        cwd=folder,
+        env=os.environ | {"VAE_LAB_DATA": str(root), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> subprocess.CompletedProcess:
+    """What became of a process, at its end."""
+    out, err = process.communicate(timeout=400)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -1,6 +1,5 @@
 """Checkpoints as data: written whole or not at all, read only when whole, made of tensors and plain values."""
 
-import os
 import pickletools
 import re
 import zipfile
@@ -10,7 +9,8 @@ from typing import IO, Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from vae_lab.errors import DiskError, RunFolderError
+from vae_lab.disk import replacing
+from vae_lab.errors import RunFolderError, reason_of
 
 # What the pickle inside one of our checkpoints names. torch's own list for weights_only=True is longer, and has
 # builtins.bytearray on it, with which a file of a few bytes takes any amount of memory.
@@ -18,7 +18,7 @@ _NAMES = re.compile(r"torch \w+Storage|torch\._utils _rebuild_tensor_v2|collecti
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Writes beside the file, waits until the disk has it, and renames: the one before stays whole until then."""
+    """Writes a checkpoint in the place of the one before, which stays whole until then."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Save one checkpoint.
@@ -28,19 +28,10 @@ class CheckpointFiles(TorchCheckpointIO):
         """
         assert storage_options is None
         file = Path(path)
-        partial = file.with_name(file.name + ".part")
-        try:
-            file.parent.mkdir(exist_ok=True)  # without the run folder there is no run
-            with partial.open("wb") as content:
-                torch.save(checkpoint, content)
-                content.flush()
-                os.fsync(content.fileno())
-            partial.replace(file)
-        except (OSError, RuntimeError) as error:
-            # torch's writer makes a RuntimeError of the system's
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else reason_of(error)
-            partial.unlink(missing_ok=True)
-            raise DiskError(f"{file}: could not be written ({reason})") from error
+        if file.parent.parent.is_dir():  # without the run folder there is no run
+            file.parent.mkdir(exist_ok=True)
+        with replacing(file) as content:
+            torch.save(checkpoint, content)
 
 
 def to_start_of_epoch(loop: dict[str, Any]) -> None:
@@ -86,11 +77,6 @@ def read(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RunFolderError(f"{file}: not a checkpoint of vae_lab, it holds no names")
     return found
-
-
-def reason_of(error: Exception) -> str:
-    """The first line of what an exception says, or its name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _strange_names(content: IO[bytes]) -> list[str]:

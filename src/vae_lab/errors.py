@@ -1,6 +1,11 @@
 """Mistakes that a user can mend: each is one line that names the key or file, and the remedy."""
 
 
+def reason_of(error: Exception) -> str:
+    """The first line of what an exception says, or its name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class UserError(Exception):
     """Shown as one line without a traceback; the program ends with exit code 2."""
 

@@ -22,7 +22,8 @@ from tqdm import tqdm
 from vae_lab import checkpoints
 from vae_lab.data.batches import Batches
 from vae_lab.data.binarization import scale
-from vae_lab.errors import RunFolderError
+from vae_lab.disk import replacing
+from vae_lab.errors import DiskError, RunFolderError, reason_of
 from vae_lab.randomness import fixed_noise
 
 log = logging.getLogger(__name__)
@@ -83,10 +84,9 @@ def classifier(file: Path, images: Tensor, labels: Tensor) -> Classifier:
             found = _read(file, images.device)  # another process may have trained it meanwhile
             if found is None:
                 found = _train(images, labels)
-                partial = file.with_suffix(".part")
-                torch.save(found.state_dict(), partial)
-                partial.replace(file)
-    except (OSError, RuntimeError) as error:  # torch.save's own complaint is a RuntimeError
+                with replacing(file) as content:
+                    torch.save(found.state_dict(), content)
+    except (OSError, DiskError) as error:
         log.warning("%s: the feature network cannot be kept there (%s)", file, error)
     return _train(images, labels) if found is None else found
 
@@ -99,7 +99,7 @@ def _read(file: Path, device: torch.device) -> Classifier | None:
     try:
         net.load_state_dict(checkpoints.read(file))
     except (RunFolderError, RuntimeError) as error:  # damaged, or of another network
-        log.warning("%s; it is trained anew", checkpoints.reason_of(error))
+        log.warning("%s; it is trained anew", reason_of(error))
         return None
     return net.eval()
 

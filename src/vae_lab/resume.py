@@ -10,7 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.errors import ConfigError, RunFolderError
-from vae_lab.run_folder import RunFolder
+from vae_lab.run_folder import RunFolder, is_finished
 from vae_lab.trust import check_folder
 
 log = logging.getLogger(__name__)
@@ -28,14 +28,15 @@ def folder_of(resume: str) -> str:
         RunFolderError: if there is no such run, or it finished.
     """
     if resume == "last":
-        unfinished = [folder for folder in RUNS.glob("*") if (folder / "config.yaml").exists() and not _is_done(folder)]
+        claimed = [file.parent for file in RUNS.glob("*/config.yaml")]
+        unfinished = [folder for folder in claimed if not _is_finished(folder)]
         if not unfinished:
             raise RunFolderError(f"resume=last: {RUNS} holds no run that was cut off; name its folder: resume=FOLDER")
         return str(max(unfinished, key=lambda folder: max(file.stat().st_mtime for file in folder.rglob("*"))))
     if not Path(resume).is_dir():
         raise RunFolderError(f"resume={resume}: there is no such folder; give the folder of a run, or last")
     check_folder(Path(resume))
-    if _is_done(Path(resume)):
+    if _is_finished(Path(resume)):
         raise RunFolderError(
             f"resume={resume}: this run has finished; task=evaluate run_dir={resume} looks at it again"
         )
@@ -87,5 +88,5 @@ def checkpoint_of(folder: RunFolder) -> Path | None:
     return None
 
 
-def _is_done(folder: Path) -> bool:
-    return "test/nelbo" in RunFolder(folder).read_metrics()
+def _is_finished(folder: Path) -> bool:
+    return is_finished(RunFolder(folder).read_metrics())

@@ -5,6 +5,8 @@ import platform
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +51,25 @@ def run(config: DictConfig) -> float:
     Raises:
         UserError: for a mistake that the user can mend; a folder that holds nothing yet is taken away.
     """
-    written = RunFolder(HydraConfig.get().runtime.output_dir)
-    _quiet_lightning()
-    machine.tune()
     tasks = {"train": train, "evaluate": evaluate, "estimator_check": estimator_check}
-    try:
-        check(config)
+    with _started(config) as written:
         # asked again: a multirun and an explicit hydra.run.dir pass by the check inside hydra.run.dir
         where = output_dir(config.task, config.run_dir, config.sweep_dir, config.resume, str(written.path))
         folder = RunFolder(where)
         if config.resume:
             return go_on(resume.config_of(folder, config, HydraConfig.get().overrides.task), folder)
         return tasks[config.task](config, folder)
+
+
+@contextmanager
+def _started(config: DictConfig) -> Iterator[RunFolder]:
+    """Around the work of a process, the folder that Hydra made for it inside."""
+    written = RunFolder(HydraConfig.get().runtime.output_dir)
+    _quiet_lightning()
+    machine.tune()
+    try:
+        check(config)
+        yield written
     except UserError:
         if _rank():
             sys.exit(2)  # the first process says why
@@ -81,10 +90,8 @@ def go_on(config: DictConfig, folder: RunFolder) -> float:
 
 def carry_on(config: DictConfig) -> float:
     """Continue the run of a sweep that was cut off, in its folder."""
-    _quiet_lightning()
-    machine.tune()
-    check(config)
-    return go_on(config, RunFolder(HydraConfig.get().runtime.output_dir))
+    with _started(config) as folder:
+        return go_on(config, folder)
 
 
 def redo(config: DictConfig) -> float:

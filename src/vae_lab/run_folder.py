@@ -7,21 +7,32 @@ import csv
 import hashlib
 import json
 import math
-import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab import trust
-from vae_lab.errors import ConfigError, DiskError, ModelSizeError, NonFiniteError, RunFolderError
+from vae_lab.disk import replace_file
+from vae_lab.errors import ConfigError, ModelSizeError, NonFiniteError, RunFolderError, reason_of
 
 if TYPE_CHECKING:
     from vae_lab.vae import VAE
 
 LARGEST_TABLE = 50_000_000  # bytes of metrics.json or metrics.csv: 100,000 epochs and more
 BESIDE_THE_WEIGHTS = 2**28  # bytes that building a model may take beside them, for masks and the like
+
+
+def is_finite_number(value: Any) -> bool:
+    """Whether a value of a file is a figure that can be drawn and compared."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def is_finished(metrics: Mapping[str, Any]) -> bool:
+    """Whether these are the figures of a run that came to its end: the test is the last that it does."""
+    return "test/nelbo" in metrics
 
 
 class RunFolder:
@@ -135,7 +146,7 @@ class RunFolder:
             raise RunFolderError(f"{self.metrics_file}: damaged (it holds no names); delete it and evaluate again")
         for name, value in metrics.items():
             # what a name with a slash measures is a number, but for the method of an estimator
-            if "/" in name and name != "estimator/method" and not _is_number(value):
+            if "/" in name and name != "estimator/method" and not is_finite_number(value):
                 reason = f"{name} is no finite number"
                 raise RunFolderError(f"{self.metrics_file}: damaged ({reason}); delete it and evaluate again")
         return metrics
@@ -201,7 +212,8 @@ class RunFolder:
         from vae_lab import checkpoints
 
         checkpoint = checkpoints.read(file)
-        if checkpoint.get("config_sha256", self.config_digest()) != self.config_digest():
+        digest = self.config_digest()
+        if checkpoint.get("config_sha256", digest) != digest:
             raise RunFolderError(
                 f"{self.config_file}: was changed after {file.name} was written, which may belong to another "
                 "model; put the original back"
@@ -209,8 +221,6 @@ class RunFolder:
         return checkpoint
 
     def _fill(self, model: "VAE", checkpoint: dict[str, Any]) -> None:
-        from vae_lab.checkpoints import reason_of
-
         try:
             model.load_state_dict(checkpoint["state_dict"])
         except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
@@ -231,25 +241,3 @@ def load(run_dir: Path | str) -> "VAE":
     if not folder.path.is_dir():
         raise RunFolderError(f"{run_dir}: there is no such folder; give the folder of a finished run")
     return folder.read_model(folder.read_config()).eval()
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def replace_file(target: Path, text: str) -> None:
-    """Write beside the target, wait until the disk has it, and rename: no reader meets half a file.
-
-    Raises:
-        DiskError: if the disk is full, or the folder is gone or must not be written to.
-    """
-    partial = target.with_name(target.name + ".part")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DiskError(f"{target}: could not be written ({error.strerror})") from error

@@ -7,21 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from helpers import Answer, call
+from helpers import IMPORTS_TOLD, Answer, call, finish, start
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def program(*arguments: str, folder: Path, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    command = [sys.executable, *options, "-m", "vae_lab", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["-sc", "query=bash"]])
 def test_quick_answers_import_nothing_heavy(tmp_path, arguments, monkeypatch):
     monkeypatch.setenv("COMP_LINE", "vae_lab prior=")
     monkeypatch.setenv("COMP_POINT", "14")
-    done = program(*arguments, folder=tmp_path, options=("-X", "importtime"))
+    done = finish(start(*arguments, folder=tmp_path, program=IMPORTS_TOLD))
     assert done.returncode == 0, done.stderr
     imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "hydra" in imported
@@ -29,7 +24,7 @@ def test_quick_answers_import_nothing_heavy(tmp_path, arguments, monkeypatch):
 
 
 def test_help_names_every_part_and_its_choices(tmp_path):
-    text = program("--help", folder=tmp_path).stdout
+    text = finish(start("--help", folder=tmp_path)).stdout
     for group in sorted(path for path in (REPOSITORY / "conf").iterdir() if path.is_dir() and path.name != "hydra"):
         choices = ", ".join(sorted(file.stem for file in group.glob("*.yaml")))
         assert not choices or f"{group.name}: {choices}" in text
@@ -41,7 +36,7 @@ def test_help_names_every_part_and_its_choices(tmp_path):
 def test_completion_offers_the_choices(tmp_path, monkeypatch):
     monkeypatch.setenv("COMP_LINE", "vae_lab loss=")
     monkeypatch.setenv("COMP_POINT", "13")
-    done = program("-sc", "query=bash", folder=tmp_path)
+    done = finish(start("-sc", "query=bash", folder=tmp_path))
     assert {"loss=kl", "loss=sgvb"} <= set(done.stdout.split())
 
 
@@ -88,7 +83,7 @@ MISTAKES = {
 
 
 def as_a_process(*arguments: str) -> Answer:
-    done = program(*arguments, folder=Path.cwd())
+    done = finish(start(*arguments, folder=Path.cwd()))
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
@@ -114,7 +109,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, name, s
 
 
 def test_a_loss_that_is_not_finite_ends_with_the_step_and_the_remedy(tmp_path):
-    done = program("optimizer.lr=1e30", "trainer.accelerator=cpu", "hydra.run.dir=run", folder=tmp_path)
+    done = finish(start("optimizer.lr=1e30", "trainer.accelerator=cpu", "hydra.run.dir=run", folder=tmp_path))
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "epoch 0, step 1: reconstruction and kl" in line
@@ -125,7 +120,7 @@ def test_a_loss_that_is_not_finite_ends_with_the_step_and_the_remedy(tmp_path):
 @pytest.mark.parametrize("what", ["debug=fast", "experiment=estimator_check"])
 def test_a_run_is_never_written_over(tmp_path, what):
     (tmp_path / "config.yaml").write_text("precious: 1\n")
-    done = program("hydra.run.dir=.", what, folder=tmp_path)
+    done = finish(start("hydra.run.dir=.", what, folder=tmp_path))
     assert done.returncode == 2
     assert "holds a run already" in done.stderr
     assert (tmp_path / "config.yaml").read_text() == "precious: 1\n"

@@ -8,8 +8,8 @@ import pytest
 
 from helpers import TINY, call
 from vae_lab.checkpoints import CheckpointFiles, read
+from vae_lab.disk import replace_file
 from vae_lab.errors import DiskError
-from vae_lab.run_folder import replace_file
 
 
 @pytest.fixture

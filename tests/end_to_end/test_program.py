@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,29 +11,16 @@ import pytest
 import torch
 
 import vae_lab
+from helpers import PROGRAM, finish, start
 
+SCRIPT = str(Path(sys.executable).with_name("vae_lab"))  # as pip put it there
 SHORT = ("debug=fast", "trainer.accelerator=cpu", "hidden_dims=[32]")
-
-
-def start(*arguments: str, folder: Path, root: str, module: bool = True) -> subprocess.Popen:
-    program = [sys.executable, "-m", "vae_lab"] if module else [str(Path(sys.executable).with_name("vae_lab"))]
-    environment = os.environ | {"VAE_LAB_DATA": root, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*program, *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.fixture
 def program(tmp_path, mnist_root):
     def run(*arguments: str, **options) -> subprocess.CompletedProcess:
-        process = start(*arguments, folder=tmp_path, root=mnist_root, **options)
-        out, err = process.communicate(timeout=300)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        return finish(start(*arguments, folder=tmp_path, root=mnist_root, **options))
 
     return run
 
@@ -43,10 +29,9 @@ def program(tmp_path, mnist_root):
 def finished(tmp_path_factory, mnist_root):
     """One short run, and what the program printed."""
     folder = tmp_path_factory.mktemp("finished")
-    process = start(*SHORT, "hydra.run.dir=run", "loss=kl", "trainer.devices=1", folder=folder, root=mnist_root)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return folder / "run", out, err
+    done = finish(start(*SHORT, "hydra.run.dir=run", "loss=kl", "trainer.devices=1", folder=folder, root=mnist_root))
+    assert done.returncode == 0, done.stderr
+    return folder / "run", done.stdout, done.stderr
 
 
 def test_a_run_leaves_everything_in_its_folder(finished):
@@ -191,7 +176,7 @@ def test_the_estimator_meets_its_value(program, tmp_path, prior, method):
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(finished, program, tmp_path):
     figures = []
     for name, seed in (("same", 0), ("other", 1)):
-        done = program(*SHORT, f"hydra.run.dir={name}", f"seed={seed}", module=name == "same")
+        done = program(*SHORT, f"hydra.run.dir={name}", f"seed={seed}", program=PROGRAM if name == "same" else [SCRIPT])
         assert done.returncode == 0, done.stderr
         figures.append(json.loads((tmp_path / name / "metrics.json").read_text()))
     first = json.loads((finished[0] / "metrics.json").read_text())

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers import IMPORTS_TOLD, finish, start
+
 TINY = """# @package _global_
 hidden_dims: [16]
 trainer: {accelerator: cpu, max_epochs: 2, limit_train_batches: 5, limit_val_batches: 2, limit_test_batches: 2}
@@ -22,28 +24,18 @@ callbacks:
 TIMED = {"train/seconds", "train/images_per_second"}
 
 
-def start(*arguments: str, folder: Path, root: str, options: tuple[str, ...] = ()) -> subprocess.Popen:
-    """The program in a process group of its own, with a recipe that takes half a second."""
+def begin(*arguments: str, folder: Path, **options) -> subprocess.Popen:
+    """The program with a recipe that takes half a second."""
     recipes = folder / "recipes" / "experiment"
     recipes.mkdir(parents=True, exist_ok=True)
     (recipes / "tiny.yaml").write_text(TINY)
-    return subprocess.Popen(
-        [sys.executable, *options, "-m", "vae_lab", f"--config-dir={recipes.parent}", *arguments, "experiment=tiny"],
-        cwd=folder,
-        env=os.environ | {"VAE_LAB_DATA": root, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return start(f"--config-dir={recipes.parent}", *arguments, "experiment=tiny", folder=folder, **options)
 
 
 @pytest.fixture(scope="module")
 def program(mnist_root):
     def run(*arguments: str, folder: Path, **options) -> subprocess.CompletedProcess:
-        process = start(*arguments, folder=folder, root=mnist_root, **options)
-        out, err = process.communicate(timeout=300)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        return finish(begin(*arguments, folder=folder, root=mnist_root, **options))
 
     return run
 
@@ -119,7 +111,7 @@ def test_the_same_command_leaves_finished_runs_alone_and_does_the_others_again(s
 def test_a_finished_sweep_is_looked_through_at_once(sweep, program):
     folder, _ = sweep
     arguments = ("-m", "sweep_dir=sweep", "loss.coeff=0.5,2", "optimizer.lr=1e-3")
-    done = program(*arguments, folder=folder.parent, options=("-X", "importtime"))
+    done = program(*arguments, folder=folder.parent, program=IMPORTS_TOLD)
     assert done.stdout.count("finished before") == 2
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
     assert "vae_lab.sweeps.job" in imported
@@ -186,7 +178,7 @@ def wait_for(*files: Path, seconds: float = 60) -> None:
 
 def test_ctrl_c_ends_the_sweep_with_the_command_that_continues_it(tmp_path, mnist_root):
     arguments = ("-m", "sweep_dir=a sweep", "trainer.max_epochs=500", "seed=0,1")
-    process = start(*arguments, folder=tmp_path, root=mnist_root)
+    process = begin(*arguments, folder=tmp_path, root=mnist_root)
     wait_for(tmp_path / "a sweep" / "experiment=tiny,seed=0,trainer.max_epochs=500" / "metrics.csv")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -242,7 +234,7 @@ def test_a_job_array_gives_what_serial_runs_give(sweep, program, tmp_path):
 @needs_slurm
 def test_jobs_that_are_killed_or_out_of_time_are_run_again(tmp_path, mnist_root):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    process = start(*SLURM, "sweep_dir=sweep", "trainer.max_epochs=300", "seed=0,1", folder=tmp_path, root=mnist_root)
+    process = begin(*SLURM, "sweep_dir=sweep", "trainer.max_epochs=300", "seed=0,1", folder=tmp_path, root=mnist_root)
     found = [tmp_path / "sweep" / f"experiment=tiny,seed={seed},trainer.max_epochs=300" for seed in (0, 1)]
     wait_for(*(run / "metrics.csv" for run in found), seconds=120)
     (array,) = {path.name.partition("_")[0] for path in (tmp_path / "sweep" / ".slurm").glob("*_0")}
@@ -263,7 +255,7 @@ def test_a_sweep_that_was_killed_ends_as_one_that_was_not(program, tmp_path, mni
         pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     arguments = ("-m", f"hydra/launcher={launcher}", "trainer.max_epochs=8", "seed=0,1,2,3")
     name = "experiment=tiny,seed={},trainer.max_epochs=8"
-    process = start(*arguments, "sweep_dir=killed", folder=tmp_path, root=mnist_root)
+    process = begin(*arguments, "sweep_dir=killed", folder=tmp_path, root=mnist_root)
     killed = tmp_path / "killed"
     wait_for(killed / name.format(0) / "metrics.json", killed / name.format(2) / "metrics.csv")
     os.killpg(process.pid, signal.SIGKILL)  # the program and the processes that it started

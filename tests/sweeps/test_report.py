@@ -3,13 +3,12 @@
 import csv
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 
 import pytest
 from hydra import compose, initialize_config_dir
 
+from helpers import IMPORTS_TOLD, finish, start
 from vae_lab.cli import CONF
 from vae_lab.loggers import TensorBoard
 from vae_lab.report import hparams_of
@@ -34,13 +33,8 @@ def sweep(make_run, tmp_path):
     return tmp_path / "sweep"
 
 
-def command(*arguments, folder, options=()):
-    call = [sys.executable, *options, "-m", "vae_lab", *arguments]
-    return subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=120)
-
-
 def test_the_program_reports_without_torch(sweep, tmp_path):
-    done = command("task=report", "sweep_dir=sweep", folder=tmp_path, options=("-X", "importtime"))
+    done = finish(start("task=report", "sweep_dir=sweep", folder=tmp_path, program=IMPORTS_TOLD))
     assert done.returncode == 0, done.stderr
     imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "matplotlib" in imported

@@ -1,10 +1,12 @@
 """The run folders of a sweep: how they are called, and which of them need no run any more."""
 
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any
+
+from vae_lab.errors import RunFolderError
+from vae_lab.run_folder import RunFolder, is_finished
 
 FAILURE = "failure.txt"  # one line, the reason; beside what the run left behind
 LONGEST = 200  # bytes; file systems allow 255, and the lock beside a folder adds to its name
@@ -30,16 +32,18 @@ def folder_name(overrides: str) -> str:
 def metrics_of(folder: Path) -> dict[str, Any] | None:
     """The figures of a run that finished; None of one that did not, or whose figures cannot be read any more."""
     try:
-        metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
-    except (FileNotFoundError, ValueError):
+        metrics = RunFolder(folder).read_metrics()
+    except RunFolderError:
         return None
-    return metrics if "test/nelbo" in metrics else None
+    return metrics if is_finished(metrics) else None
 
 
 def failure_of(folder: Path) -> str | None:
     """Why a run failed, in one line; None of one that did not."""
     file = folder / FAILURE
-    return file.read_text().strip() if file.exists() else None
+    if not file.exists():
+        return None
+    return " ".join(file.read_text(errors="replace").split()) or "no reason was given"
 
 
 def figure_of(metrics: dict[str, Any]) -> float:

@@ -1,6 +1,5 @@
 """The runs of a sweep: found in a folder and read."""
 
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,12 @@ from omegaconf import DictConfig
 
 from vae_lab.commands import APART, Leaves, choices, leaves
 from vae_lab.errors import RunFolderError
-from vae_lab.run_folder import RunFolder
+from vae_lab.run_folder import RunFolder, is_finished, is_finite_number
+from vae_lab.sweeps.folders import FAILURE, failure_of
 
 CLASS = "._target_"
 # a run that was cut off early may have nothing but its log
-MARKS = ("config.yaml", "metrics.json", "failure.txt")
+MARKS = ("config.yaml", "metrics.json", FAILURE)
 REPORTED = ("best/nelbo", "test/nelbo", "test/kl", "test/reconstruction")
 
 
@@ -49,7 +49,7 @@ class Run:
         """``finished``, ``failed`` or ``cut off``."""
         if self.failure is not None:
             return "failed"
-        return "finished" if "test/nelbo" in self.metrics else "cut off"
+        return "finished" if is_finished(self.metrics) else "cut off"
 
     @property
     def seed(self) -> Any:
@@ -108,7 +108,7 @@ def nelbo_by_epoch(history: Sequence[Mapping[str, float]]) -> list[tuple[int, fl
     return [
         (int(row["epoch"]) + 1, row[name])
         for row in history
-        if _is_figure(row.get(name)) and _is_figure(row.get("epoch"))
+        if is_finite_number(row.get(name)) and is_finite_number(row.get("epoch"))
     ]
 
 
@@ -142,16 +142,14 @@ def _read_run(path: Path, name: str) -> Run:
         metrics = _measured(folder, history)
     except RunFolderError as error:
         return Run(path, name, settings, config, failure=str(error))
-    failure = None
-    if "test/nelbo" not in metrics and (path / "failure.txt").exists():
-        failure = " ".join((path / "failure.txt").read_text(errors="replace").split()) or "no reason was given"
+    failure = None if is_finished(metrics) else failure_of(path)
     return Run(path, name, settings, config, metrics, history, failure)
 
 
 def _measured(folder: RunFolder, history: list[dict[str, float]]) -> dict[str, Any]:
     """The metrics of a run; those of a finished one are held to be there."""
     metrics = folder.read_metrics()
-    if "test/nelbo" not in metrics:
+    if not is_finished(metrics):
         return metrics
     # what task=evaluate made up for a lost file has only what can be tested again
     metrics = {"best/nelbo": min((nelbo for _, nelbo in nelbo_by_epoch(history)), default=None)} | metrics
@@ -159,10 +157,6 @@ def _measured(folder: RunFolder, history: list[dict[str, float]]) -> dict[str, A
     if missing:
         raise RunFolderError(f"{folder.metrics_file}: {missing[0]} is missing")
     return metrics
-
-
-def _is_figure(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _settings_of_name(name: str) -> Leaves:

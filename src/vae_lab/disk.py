@@ -1,0 +1,42 @@
+"""Files that are there whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from vae_lab.errors import DiskError, reason_of
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """A file beside the target, to write to; when the disk has all of it, it takes the target's place.
+
+    No reader meets half a file, and what lay there before stays whole until then.
+
+    Raises:
+        DiskError: if the disk is full, or the folder is gone or must not be written to.
+    """
+    partial = target.with_name(target.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except (OSError, RuntimeError) as error:
+        # torch's writer makes a RuntimeError of the system's
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else reason_of(error)
+        partial.unlink(missing_ok=True)
+        raise DiskError(f"{target}: could not be written ({reason})") from error
+
+
+def replace_file(target: Path, text: str) -> None:
+    """Write a text in the target's place.
+
+    Raises:
+        DiskError: if the disk is full, or the folder is gone or must not be written to.
+    """
+    with replacing(target) as file:
+        file.write(text.encode())
