@@ -58,6 +58,11 @@ def test_a_wrong_value_is_one_line_that_names_it(compose, override, line):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("override", ["callbacks.last.every_n_steps=100000", "callbacks.samples.every_n_epochs=1000"])
+def test_how_seldom_something_is_done_has_no_limit(compose, override):
+    check(compose(override))
+
+
 @pytest.mark.parametrize(
     "target",
     [

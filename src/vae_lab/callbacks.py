@@ -347,7 +347,7 @@ class LastCheckpoint(_Checkpoint):
     def __init__(
         self,
         every_n_minutes: Annotated[float, Field(gt=0)] | None = 5.0,
-        every_n_steps: Count | None = None,
+        every_n_steps: Annotated[int, Field(ge=1)] | None = None,
     ) -> None:
         super().__init__(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
         self.every_n_minutes, self.every_n_steps = every_n_minutes, every_n_steps
