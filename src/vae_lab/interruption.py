@@ -41,6 +41,13 @@ class Interruption(Callback):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @property
+    def moment(self) -> str:
+        """Where the run is, for a person."""
+        if self.training:
+            return f"in epoch {len(self.model.history) + 1}"
+        return "after training" if self.model.history else "before training"
+
     def _hear(self, number: int, _: FrameType | None) -> None:
         if self.asked is not None:
             signal.signal(number, signal.SIG_DFL)
@@ -52,6 +59,8 @@ class Interruption(Callback):
     def on_train_start(self, *_: Any) -> None:
         """From here on there is something to save."""
         self.training = True
+        # Lightning has put itself before us by now, and would end the run between two epochs with exit code 0
+        signal.signal(signal.SIGTERM, self._hear)
 
     def on_train_end(self, *_: Any) -> None:
         """The last checkpoint is written; a signal that came meanwhile needs no further one."""

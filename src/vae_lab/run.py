@@ -148,7 +148,7 @@ def train(config: DictConfig, folder: RunFolder, checkpoint: Path | None = None)
     except Interrupted as stop:
         single = HydraConfig.get().mode != RunMode.MULTIRUN  # a sweep says itself how it goes on
         again = f"; to go on: python -m vae_lab resume={shown(folder.path)}" if single else ""
-        log.info("stopped in epoch %d%s", trainer.current_epoch + 1, again)
+        log.info("stopped %s%s", interruption.moment, again)
         sys.exit(128 + stop.number)  # as a shell counts signals
 
 

@@ -1,18 +1,16 @@
 """A run that is killed at any moment and goes on ends as one that was left alone."""
 
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from helpers import FIGURES, call
+from helpers import FIGURES, call, finish, start
 
 # two epochs of 80 steps with everything that has a state: a schedule, warm-up of the KL, drawn bits, early stopping
 RUN = (
@@ -43,14 +41,25 @@ os.fsync = fsync
 from vae_lab.cli import main
 main()
 """
-
-
-def start(folder: Path, root: str, *arguments: str, code: tuple[str, ...] = ("-m", "vae_lab")) -> subprocess.Popen:
-    environment = os.environ | {"VAE_LAB_DATA": root, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *code, *arguments]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+# the program, that sends itself a signal at the n-th call of a method of the model
+SIGNALLED = """
+import os, sys, time
+method, left, number = (sys.argv.pop(1) for _ in range(3))
+left = int(left)
+from vae_lab.vae import VAE
+real = getattr(VAE, method)
+def signalled(*arguments):
+    global left
+    left -= 1
+    if left == 0:
+        print("sent at", time.time(), flush=True)
+        os.kill(os.getpid(), int(number))
+    return real(*arguments)
+setattr(VAE, method, signalled)
+from vae_lab.cli import main
+main()
+"""
+KILLED = (sys.executable, "-c", KILLED_WHILE_WRITING)
 
 
 def figures(run: Path) -> tuple[str, dict]:
@@ -64,9 +73,8 @@ def alone(tmp_path_factory, mnist_root):
     """The figures of the run that nobody disturbs, and the seconds that it takes."""
     folder = tmp_path_factory.mktemp("alone")
     started = time.monotonic()
-    process = start(folder, mnist_root, *RUN, "hydra.run.dir=run")
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    done = finish(start(*RUN, "hydra.run.dir=run", folder=folder, root=mnist_root))
+    assert done.returncode == 0, done.stderr
     return figures(folder / "run"), time.monotonic() - started
 
 
@@ -93,7 +101,7 @@ def resumed(run: str = "run") -> tuple[str, dict]:
 
 
 def test_killed_within_an_epoch(here, mnist_root, alone):
-    process = start(here, mnist_root, *RUN, "hydra.run.dir=run")
+    process = start(*RUN, "hydra.run.dir=run", folder=here, root=mnist_root)
     wait_for(here / "run" / "checkpoints" / "last.ckpt")
     process.kill()
     process.communicate()
@@ -104,24 +112,35 @@ def test_killed_within_an_epoch(here, mnist_root, alone):
 # checkpoints, of which the fifth is best.ckpt of the first epoch, and metrics.csv between them
 @pytest.mark.parametrize("write", [2, 6, 8])
 def test_killed_while_a_file_is_written(here, mnist_root, alone, write):
-    process = start(here, mnist_root, str(write), *RUN, "hydra.run.dir=run", code=("-c", KILLED_WHILE_WRITING))
-    process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGKILL
+    process = start(str(write), *RUN, "hydra.run.dir=run", folder=here, root=mnist_root, program=KILLED)
+    assert finish(process).returncode == -signal.SIGKILL
     assert list((here / "run").rglob("*.part"))
     assert resumed() == alone[0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_with_a_checkpoint_of_that_moment(here, mnist_root, alone, number):
-    process = start(here, mnist_root, *RUN, "hydra.run.dir=outputs/runs/a", "callbacks.last.every_n_steps=null")
-    wait_for(here / "outputs" / "runs" / "a" / "metrics.csv")
-    sent = time.monotonic()
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert time.monotonic() - sent < 5
-    assert process.returncode == 128 + number
-    assert "Traceback" not in err
-    assert "python -m vae_lab resume=outputs/runs/a" in out
+@pytest.mark.parametrize(
+    ("number", "method", "call_of_it", "moment"),
+    [
+        (signal.SIGINT, "_steps_to_take", 8, "in epoch 2"),
+        (signal.SIGTERM, "_steps_to_take", 2, "in epoch 1"),
+        (signal.SIGTERM, "validation_step", 3, "in epoch 1"),
+        (signal.SIGINT, "on_train_epoch_end", 1, "in epoch 2"),
+        (signal.SIGTERM, "on_train_epoch_end", 1, "in epoch 2"),
+        (signal.SIGTERM, "on_train_epoch_end", 2, "after training"),
+        (signal.SIGTERM, "test_step", 1, "after training"),
+    ],
+)
+def test_a_signal_ends_the_run_with_a_checkpoint_of_that_moment(
+    here, mnist_root, alone, number, method, call_of_it, moment
+):
+    run = (*RUN, "hydra.run.dir=outputs/runs/a", "callbacks.last.every_n_steps=null")
+    signalled = (sys.executable, "-c", SIGNALLED, method, str(call_of_it), str(int(number)))
+    done = finish(start(*run, folder=here, root=mnist_root, program=signalled))
+    ended = time.time()
+    assert done.returncode == 128 + number
+    assert ended - float(done.stdout.partition("sent at ")[2].split()[0]) < 5
+    assert "Traceback" not in done.stderr
+    assert f"stopped {moment}; to go on: python -m vae_lab resume=outputs/runs/a" in done.stdout
     assert (here / "outputs" / "runs" / "a" / "checkpoints" / "last.ckpt").exists()
     shutil.move(here / "outputs" / "runs" / "a", here / "outputs" / "runs" / "moved")
     assert call("resume=last").code == 0
@@ -129,8 +148,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint_of_that_moment(here, mnist_root
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(here, mnist_root, alone):
-    process = start(here, mnist_root, "8", *RUN, "hydra.run.dir=run", code=("-c", KILLED_WHILE_WRITING))
-    process.communicate(timeout=120)
+    finish(start("8", *RUN, "hydra.run.dir=run", folder=here, root=mnist_root, program=KILLED))
     last = here / "run" / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:-1000])
     answer = call("resume=run")
@@ -143,8 +161,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(here, mnist_root, alo
 
 
 def test_a_run_without_a_checkpoint_begins_anew(here, mnist_root, alone):
-    process = start(here, mnist_root, "1", *RUN, "hydra.run.dir=run", code=("-c", KILLED_WHILE_WRITING))
-    process.communicate(timeout=120)
+    finish(start("1", *RUN, "hydra.run.dir=run", folder=here, root=mnist_root, program=KILLED))
     assert resumed() == alone[0]
 
 
@@ -176,7 +193,7 @@ def test_a_run_goes_on_with_its_own_settings(tiny_run):
 def test_killed_at_twenty_moments(here, mnist_root, alone):
     moments = random.Random(0)
     for i in range(20):
-        process = start(here, mnist_root, *RUN, f"hydra.run.dir=run{i}")
+        process = start(*RUN, f"hydra.run.dir=run{i}", folder=here, root=mnist_root)
         wait_for(here / f"run{i}" / "config.yaml")
         time.sleep(moments.uniform(0, alone[1] - 3))
         process.kill()
