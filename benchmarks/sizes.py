@@ -13,15 +13,15 @@ from matplotlib.figure import Figure
 from rivals import Model
 from speed import DOCS, OTHERS, OURS, measure
 
-MIDDLE = Model(latent=20, hidden=[512, 512], batch=128, images=12_800, epochs=1)
+MIDDLE = Model(latent=20, hidden=[512, 512], batch=128, images=60_000, epochs=1)
 AXES = {
-    "images a batch": {
-        size: MIDDLE._replace(batch=size, images=max(12_288, 4 * size)) for size in (32, 128, 512, 4096)
-    },
+    "images a batch": {size: MIDDLE._replace(batch=size) for size in (32, 128, 512, 4096)},
     "latent dimensions": {size: MIDDLE._replace(latent=size) for size in (2, 8, 32, 128)},
     "width of two hidden layers": {
-        size: MIDDLE._replace(hidden=[size, size], images=min(12_800, 128 * 40_000 // size))
-        for size in (64, 256, 1024, 4096)
+        64: MIDDLE._replace(hidden=[64, 64], epochs=4),
+        256: MIDDLE._replace(hidden=[256, 256]),
+        1024: MIDDLE._replace(hidden=[1024, 1024]),
+        4096: MIDDLE._replace(hidden=[4096, 4096], images=30_000),
     },
 }
 LOOPS = {"tuned": "bare loop", "vae_lab": "python -m vae_lab"}
