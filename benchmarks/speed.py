@@ -64,6 +64,15 @@ Made by `python benchmarks/speed.py`.
 ![images per second](images/speed.png)
 """
 
+TAIL = """
+## By size
+
+`python benchmarks/sizes.py`: the same two loops, `python -m vae_lab` and the bare loop told all of `vae_lab.machine`,
+around a net 784-512-512-20 with batches of 128.
+
+![images per second by batch, latent dimensions and width](images/sizes.png)
+"""
+
 
 class Measured(NamedTuple):
     """One run of one loop."""
@@ -156,7 +165,8 @@ def chart(found: dict[str, dict[str, list[Measured]]]) -> Figure:
         axes.barh(
             [SHORT[loop] for loop in loops], medians, xerr=[below, above], color=colours, error_kw={"linewidth": 1}
         )
-        axes.set_title(f"{name}\n{MODEL_NAMES[name]}", fontsize=9)
+        net, _, rest = MODEL_NAMES[name].partition(", ")
+        axes.set_title(f"{name}\n{net}\n{rest}", fontsize=9)
         axes.set_xlabel("training images per second")
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -188,7 +198,7 @@ def main(rounds: int) -> None:
         versions=f"torch {torch.__version__.partition('+')[0]}",
         date=datetime.date.today().isoformat(),
     )
-    text = head + "\n".join(table(name, runs) for name, runs in found.items()) + "\n"
+    text = head + "\n".join(table(name, runs) for name, runs in found.items()) + "\n" + TAIL
     (DOCS / "speed.md").write_text(text)
     chart(found).savefig(DOCS / "images" / "speed.png", dpi=120)
     print(text)
