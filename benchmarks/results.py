@@ -32,7 +32,9 @@ python benchmarks/results.py RUN_FOLDER ... > docs/results.md
 ```
 
 from the folders' `config.yaml` and `metrics.json`; the figures of the bound and of the second table were put there by
-`python -m vae_lab task=evaluate run_dir=RUN_FOLDER evaluation.k=…`.
+`python -m vae_lab task=evaluate run_dir=RUN_FOLDER evaluation.k=…`. [How fast it is](speed.md):
+
+![training images per second of vae_lab and other loops](images/speed.png)
 """
 
 JUDGED = """

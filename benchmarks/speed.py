@@ -153,7 +153,7 @@ def table(name: str, runs: dict[str, list[Measured]]) -> str:
 
 
 def chart(found: dict[str, dict[str, list[Measured]]]) -> Figure:
-    """Bars of the ratio to the floor, a panel a model."""
+    """Bars of images per second, a panel a model."""
     figure = Figure(figsize=(14, 3.4), layout="constrained")
     for axes, (name, runs) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
         rates = {loop: sorted(run.images_per_second for run in measured) for loop, measured in runs.items()}
