@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from lightning import Callback
 from matplotlib.image import imread
 
 from helpers import small_vae, trainer
-from vae_lab import callbacks
+from vae_lab import callbacks, figures
 from vae_lab.loggers import TensorBoard
 
 FIGURES = [
@@ -57,6 +58,34 @@ def test_figures_during_training_come_every_n_epochs_and_change_nothing(tmp_path
     assert drawn == plain
     names = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert names == ["latent_grid_epoch_0004.png", "samples_epoch_0002.png", "samples_epoch_0004.png"]
+
+
+def test_the_nelbo_during_training_is_drawn_up_to_its_epoch(tmp_path, small_data, monkeypatch):
+    lengths = []
+    draw = figures.nelbo_by_epoch
+    monkeypatch.setattr(figures, "nelbo_by_epoch", lambda history: lengths.append(len(history)) or draw(history))
+    model, callback = small_vae(), callbacks.NelboByEpoch(every_n_epochs=2)
+    fit = trainer(tmp_path, max_epochs=5, callbacks=[callback])
+    fit.fit(model, small_data)
+    fit.test(model, small_data, verbose=False)
+    assert lengths == [2, 4, 5]
+    names = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert names == ["nelbo.png", "nelbo_epoch_0002.png", "nelbo_epoch_0004.png"]
+
+
+def test_the_clock_adds_the_validations_up(tmp_path, small_data):
+    clock, seconds = callbacks.Clock(), []
+
+    class Witness(Callback):
+        def on_validation_end(self, *_):
+            seconds.append(clock.time_elapsed("validate"))
+
+    trainer(tmp_path, max_epochs=3, callbacks=[clock, Witness()]).fit(small_vae(), small_data)
+    assert len(seconds) == 3
+    assert clock.validation == pytest.approx(sum(seconds))
+    again = callbacks.Clock()
+    again.load_state_dict(clock.state_dict())
+    assert again.validation == clock.validation
 
 
 def test_the_same_model_draws_the_same_figure(tmp_path, small_data):

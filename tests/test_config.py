@@ -4,9 +4,9 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from vae_lab.cli import CONF, output_dir
 from vae_lab.config import build_model, check, check_targets
 from vae_lab.errors import ConfigError
+from vae_lab.places import CONF, output_dir
 
 
 @pytest.fixture
@@ -36,7 +36,8 @@ def test_every_choice_composes_checks_and_builds(compose, choice):
     ("override", "line"),
     [
         ("latent_dim=1.5", "latent_dim=1.5: must be a valid integer"),
-        ("+trainer.val_check_interval=0.5", "trainer.val_check_interval=0.5: must be 1"),
+        ("+trainer.val_check_interval=0.5", "trainer.val_check_interval=0.5: must be null"),
+        ("+trainer.check_val_every_n_epoch=2", "trainer.check_val_every_n_epoch=2: must be 1"),
         ("+trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=2: must be 1"),
         ("trainer.gradient_clip_val=0", "trainer.gradient_clip_val=0: must be greater than 0"),
         ("compile=maybe", "compile=maybe: must be a valid boolean"),

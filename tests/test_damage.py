@@ -117,6 +117,7 @@ def test_a_history_cut_anywhere_is_refused(tiny_run, name):
         ("metrics.json", '{"test/nelbo": NaN}'),
         ("metrics.json", '{"train/seconds": 1.0}'),
         ("metrics.json", "[" * 100_000),
+        ("metrics.json", f'{{"test/nelbo": {"9" * 400}}}'),
         ("metrics.csv", "epoch,nelbo\n0,low\n"),
         ("config.yaml", ""),
         ("config.yaml", "encoder: null\n"),

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 import vae_lab
 from helpers import FIGURES, call
-from vae_lab.cli import CONF, _choices, _defaults
+from vae_lab.cli import _choices, _defaults
 from vae_lab.config import build_data
 from vae_lab.errors import UserError
+from vae_lab.places import CONF
 from vae_lab.run_folder import RunFolder
 
 drawn = settings(
@@ -94,7 +95,6 @@ DATA = choice(
 TRAINERS = choice(
     "trainer=cpu",
     precision=st.sampled_from(["32-true", "bf16-mixed", "64-true"]),
-    check_val_every_n_epoch=st.integers(1, 2),
 ) | choice("trainer=cpu", gradient_clip_val=st.floats(0.1, 100))
 VALUES = st.fixed_dictionaries(
     {

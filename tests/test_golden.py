@@ -11,8 +11,8 @@ import lightning
 import pytest
 from lightning import Trainer
 
-from vae_lab.cli import CONF
 from vae_lab.config import build_data, build_model
+from vae_lab.places import CONF
 from vae_lab.vae import TermSums
 
 STEPS = 20

@@ -1,5 +1,6 @@
 """A VAE as people use it from Python: built from parts, trained by a plain Trainer, looked at."""
 
+import csv
 import math
 
 import pytest
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from helpers import digits, small_vae, trainer
 from vae_lab.errors import NonFiniteError
+from vae_lab.loggers import CSV
 from vae_lab.losses import KL, SGVB
 from vae_lab.schedulers import warmup_cosine
 
@@ -185,6 +187,22 @@ def test_validation_happens_after_every_epoch(tmp_path, small_data):
     model = small_vae()
     trainer(tmp_path, max_epochs=3).fit(model, small_data)
     assert [row["val/n"] for row in model.history] == [30, 30, 30]
+
+
+def test_an_epoch_that_ends_at_the_last_step_is_validated(tmp_path, small_data):
+    model = small_vae()
+    trainer(tmp_path, max_steps=8, max_epochs=-1).fit(model, small_data)  # five batches an epoch
+    assert [row["train/n"] for row in model.history] == [500, 300]
+    first, last = (row["val/nelbo"] for row in model.history)
+    assert first != last
+
+
+def test_figures_of_a_validation_stand_in_its_epoch_alone(tmp_path, small_data):
+    model, logger = small_vae(), CSV(str(tmp_path))
+    trainer(tmp_path, max_epochs=5, check_val_every_n_epoch=2, logger=logger).fit(model, small_data)
+    assert ["val/nelbo" in row for row in model.history] == [False, True, False, True, False]
+    rows = list(csv.DictReader(logger.file.read_text().splitlines()))
+    assert [row["val/nelbo"] != "" for row in rows] == [False, True, False, True, False]
 
 
 class Poison(nn.Module):

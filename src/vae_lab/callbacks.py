@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -237,6 +237,16 @@ class NelboByEpoch(FigureCallback):
 
     name = "nelbo"
 
+    def is_due(self, trainer: Trainer, model: VAE) -> bool:  # noqa: ARG002
+        """Never at the end of an epoch: the model adds its figures after its callbacks."""
+        return False
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the epochs before this one."""
+        done = trainer.current_epoch
+        if self.every_n_epochs and done and done % self.every_n_epochs == 0:
+            self._draw(trainer, pl_module, f"{self.name}_epoch_{done:04d}")
+
     def draw(self, model: VAE, images: Tensor, labels: Tensor) -> Figure:  # noqa: ARG002
         """The model's history."""
         return figures.nelbo_by_epoch(model.history)
@@ -299,6 +309,28 @@ class ProgressBar(TQDMProgressBar):
     def get_metrics(self, *args: Any) -> dict[str, Any]:
         """The NELBO, without the logger's version."""
         return {name: value for name, value in super().get_metrics(*args).items() if name != "v_num"}
+
+
+class Clock(Timer):
+    """Seconds of training, those of validation among them; both go on counting in a run that goes on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.validation = 0.0
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add them up: Lightning's clock begins anew at each validation."""
+        super().on_validation_end(trainer, pl_module)
+        self.validation += self.time_elapsed("validate")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that goes on begins with."""
+        return super().state_dict() | {"validation": self.validation}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Begin with it."""
+        super().load_state_dict(state_dict)
+        self.validation = state_dict["validation"]
 
 
 class _Checkpoint(ModelCheckpoint):

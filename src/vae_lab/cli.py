@@ -21,14 +21,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vae_lab.errors import ConfigError, RunFolderError, UserError
+from vae_lab.errors import ConfigError, UserError
+from vae_lab.places import CONF, output_dir
 from vae_lab.sweeps.callback import INTERRUPTED, concluded, quoted
 from vae_lab.sweeps.folders import folder_name
-from vae_lab.trust import check_folder
-
-_HERE = Path(__file__).resolve().parent
-# a wheel carries conf/ inside the package, a checkout beside src/
-CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent.parent / "conf"
 
 PLUGINS = {  # what our presets build on
     "hydra/launcher/joblib": "hydra-joblib-launcher",
@@ -36,29 +32,6 @@ PLUGINS = {  # what our presets build on
     "hydra/sweeper/optuna": "hydra-optuna-sweeper 'sqlalchemy<2'",
 }
 FOLDERS = ("run_dir", "resume", "sweep_dir", "data.root", "hydra.run.dir", "hydra.sweep.dir")  # keys that name one
-
-
-def output_dir(task: str, run_dir: str | None, sweep_dir: str | None, resume: str | None, fresh: str) -> str:
-    """The folder that this command writes to: a fresh one, or the run or sweep that it looks at again."""
-    if resume:
-        from vae_lab.resume import folder_of
-
-        return folder_of(resume)
-    if task in ("train", "estimator_check"):
-        return fresh
-    if task == "report":
-        from vae_lab.sweeps.runs import find  # late: its parser takes a while to import
-
-        find(sweep_dir)
-        return str(sweep_dir)
-    if task != "evaluate":
-        raise ConfigError("task", task, "must be train, evaluate, report or estimator_check")
-    if not run_dir:
-        raise RunFolderError(f"task={task}: needs a finished run; add run_dir=FOLDER")
-    if not Path(run_dir).is_dir():
-        raise RunFolderError(f"run_dir={run_dir}: there is no such folder; give the folder of a finished run")
-    check_folder(Path(run_dir))
-    return run_dir
 
 
 # here and not in main: the processes that a launcher starts import this module and call _task

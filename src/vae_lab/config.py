@@ -48,12 +48,12 @@ LIMITS: dict[str, Any] = {
     "optimizer.lr": Positive,
     "optimizer.weight_decay": NotNegative,
     "trainer.gradient_clip_val": Positive | None,
-    # a call of training_step is several steps, and ends with the epoch
-    "trainer.val_check_interval": Literal[1],
+    # a call of training_step is several steps, and ends with the epoch; each epoch's NELBO is compared with all others'
+    "trainer.val_check_interval": None,
     "trainer.accumulate_grad_batches": Literal[1],
     "trainer.max_epochs": Annotated[int, Field(ge=1)] | None,
     "trainer.max_steps": Annotated[int, Field(ge=1)] | Literal[-1],
-    "trainer.check_val_every_n_epoch": Annotated[int, Field(ge=1)],
+    "trainer.check_val_every_n_epoch": Literal[1],
     "trainer.limit_train_batches": Share,
     "trainer.limit_val_batches": Share | Literal[0],
     "trainer.limit_test_batches": Share,
@@ -88,7 +88,6 @@ LIBRARY_TARGETS = {
     "trainer": {"lightning.Trainer"},
     "callbacks": {
         "lightning.pytorch.callbacks.EarlyStopping",
-        "lightning.pytorch.callbacks.LearningRateMonitor",
         "lightning.pytorch.callbacks.ModelSummary",
         "lightning.pytorch.callbacks.TQDMProgressBar",
     },

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +20,8 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     """
     partial = target.with_name(target.name + ".part")
     try:
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:  # never through a link that somebody put there
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -28,7 +29,8 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     except (OSError, RuntimeError) as error:
         # torch's writer makes a RuntimeError of the system's
         reason = error.strerror if isinstance(error, OSError) and error.strerror else reason_of(error)
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise DiskError(f"{target}: could not be written ({reason})") from error
 
 

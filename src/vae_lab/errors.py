@@ -45,8 +45,8 @@ class DiskError(UserError):
     """A file of a run could not be written; what lay there before is untouched."""
 
 
-class Interrupted(Exception):
-    """A person or the system stopped the run.
+class Interrupted(BaseException):
+    """A person or the system stopped the run; like KeyboardInterrupt it passes by what mends an ``Exception``.
 
     Args:
         number: of the signal.

@@ -62,22 +62,27 @@ class Interruption(Callback):
         # Lightning has put itself before us by now, and would end the run between two epochs with exit code 0
         signal.signal(signal.SIGTERM, self._hear)
 
-    def on_train_end(self, *_: Any) -> None:
+    def on_train_end(self, trainer: Trainer, *_: Any) -> None:
         """The last checkpoint is written; a signal that came meanwhile needs no further one."""
         self.training = False
-        if self.asked is not None:
-            raise Interrupted(self.asked)
+        if self._is_heard(trainer):
+            raise Interrupted(self.asked or signal.SIGTERM)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """After some steps."""
-        self._end(trainer)
+        if self._is_heard(trainer):
+            self._end(trainer)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ARG002
         """After a batch of validation; the test after training has no part in this."""
-        if self.training:
+        # several processes, which have not all as many batches, end after the next steps
+        if self.training and self.asked is not None and trainer.world_size == 1:
             self._end(trainer)
 
+    def _is_heard(self, trainer: Trainer) -> bool:
+        """Whether a signal came, to whichever of several processes: they end together."""
+        return trainer.strategy.reduce_boolean_decision(self.asked is not None, all=False)
+
     def _end(self, trainer: Trainer) -> None:
-        if self.asked is not None:
-            trainer.save_checkpoint(RunFolder(trainer.default_root_dir).last)
-            raise Interrupted(self.asked)
+        trainer.save_checkpoint(RunFolder(trainer.default_root_dir).last)
+        raise Interrupted(self.asked or signal.SIGTERM)

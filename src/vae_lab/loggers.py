@@ -42,7 +42,8 @@ class CSV(Logger):
                 rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < (step or 0)]
         rows.append({"epoch": step, **metrics})
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[-1]), lineterminator="\n")
+        names = dict.fromkeys(name for row in rows for name in row)  # an epoch without validation has fewer
+        writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         replace_file(self.file, text.getvalue())

@@ -28,15 +28,14 @@ def folder_of(resume: str) -> str:
         RunFolderError: if there is no such run, or it finished.
     """
     if resume == "last":
-        claimed = [file.parent for file in RUNS.glob("*/config.yaml")]
-        unfinished = [folder for folder in claimed if not _is_finished(folder)]
-        if not unfinished:
+        cut_off = [file.parent for file in RUNS.glob("*/config.yaml") if _was_cut_off(file.parent)]
+        if not cut_off:
             raise RunFolderError(f"resume=last: {RUNS} holds no run that was cut off; name its folder: resume=FOLDER")
-        return str(max(unfinished, key=lambda folder: max(file.stat().st_mtime for file in folder.rglob("*"))))
+        return str(max(cut_off, key=lambda folder: max(file.stat().st_mtime for file in folder.rglob("*"))))
     if not Path(resume).is_dir():
         raise RunFolderError(f"resume={resume}: there is no such folder; give the folder of a run, or last")
     check_folder(Path(resume))
-    if _is_finished(Path(resume)):
+    if is_finished(RunFolder(resume).read_metrics()):
         raise RunFolderError(
             f"resume={resume}: this run has finished; task=evaluate run_dir={resume} looks at it again"
         )
@@ -88,5 +87,12 @@ def checkpoint_of(folder: RunFolder) -> Path | None:
     return None
 
 
-def _is_finished(folder: Path) -> bool:
-    return is_finished(RunFolder(folder).read_metrics())
+def _was_cut_off(folder: Path) -> bool:
+    """Whether it holds a training that did not finish, and that nobody is at work on; not where it is damaged."""
+    run = RunFolder(folder)
+    try:
+        check_folder(folder)
+        is_training = run.read_plain_config().get("task") == "train"
+        return is_training and not is_finished(run.read_metrics()) and not run.is_taken
+    except RunFolderError:
+        return False

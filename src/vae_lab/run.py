@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import get_class
 from lightning import Trainer
-from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from vae_lab import figures, machine, resume
-from vae_lab.callbacks import FigureCallback, ProgressBar, render
+from vae_lab.callbacks import Clock, FigureCallback, ProgressBar, render
 from vae_lab.checkpoints import CheckpointFiles
-from vae_lab.cli import output_dir
 from vae_lab.commands import hold_to, parts_of
 from vae_lab.config import build, build_data, build_model, check
 from vae_lab.data import MNISTDataModule, files
@@ -33,6 +31,7 @@ from vae_lab.estimators import kl_curve
 from vae_lab.evaluation import active_units, bounds_of_set, summary
 from vae_lab.interruption import Interruption
 from vae_lab.loggers import TensorBoard
+from vae_lab.places import output_dir
 from vae_lab.randomness import fixed_noise
 from vae_lab.report import estimator_table, hparams_of, is_likelihood, shown, table
 from vae_lab.run_folder import RunFolder
@@ -45,20 +44,29 @@ log = logging.getLogger(__name__)
 OF_EVALUATION = ("task", "run_dir", "trainer", "evaluation", "debug", "data.root", "hydra")
 
 
-def run(config: DictConfig) -> float:
+def run(config: DictConfig, anew: bool = False) -> float:
     """Do what ``task`` says; gives the figure that a sweep compares.
+
+    Args:
+        config: as composed.
+        anew: without what a run that did not finish left behind in this folder.
 
     Raises:
         UserError: for a mistake that the user can mend; a folder that holds nothing yet is taken away.
     """
     tasks = {"train": train, "evaluate": evaluate, "estimator_check": estimator_check}
     with _started(config) as written:
-        # asked again: a multirun and an explicit hydra.run.dir pass by the check inside hydra.run.dir
-        where = output_dir(config.task, config.run_dir, config.sweep_dir, config.resume, str(written.path))
-        folder = RunFolder(where)
-        if config.resume:
-            return go_on(resume.config_of(folder, config, HydraConfig.get().overrides.task), folder)
-        return tasks[config.task](config, folder)
+        folder = written
+        if not _rank():
+            # asked again: a multirun and an explicit hydra.run.dir pass by the check inside hydra.run.dir
+            where = output_dir(config.task, config.run_dir, config.sweep_dir, config.resume, str(written.path))
+            folder = RunFolder(where)
+        with _alone(folder):
+            if anew:
+                written.clear()
+            if config.resume:
+                return go_on(resume.config_of(folder, config, HydraConfig.get().overrides.task), folder)
+            return tasks[config.task](config, folder)
 
 
 @contextmanager
@@ -90,14 +98,13 @@ def go_on(config: DictConfig, folder: RunFolder) -> float:
 
 def carry_on(config: DictConfig) -> float:
     """Continue the run of a sweep that was cut off, in its folder."""
-    with _started(config) as folder:
+    with _started(config) as folder, _alone(folder):
         return go_on(config, folder)
 
 
-def redo(config: DictConfig) -> float:
-    """Run anew in the folder of a run that did not finish, without what that one left behind."""
-    RunFolder(HydraConfig.get().runtime.output_dir).clear()
-    return run(config)
+def _alone(folder: RunFolder) -> AbstractContextManager[None]:
+    """The folder is the first process's of those that work on the run together."""
+    return nullcontext() if _rank() else folder.alone()
 
 
 def _quiet_lightning() -> None:
@@ -134,7 +141,7 @@ def train(config: DictConfig, folder: RunFolder, checkpoint: Path | None = None)
     if not (config.callbacks or {}).get("best"):
         raise ConfigError("callbacks.best", None, "the best checkpoint is what a run is tested with and leaves")
     data, model = _start(config, folder, is_new=checkpoint is None)
-    timer, interruption = Timer(), Interruption(model)
+    timer, interruption = Clock(), Interruption(model)
     try:
         with interruption.listening():
             trainer = _trainer(config, folder, [timer, interruption], loggers=True)
@@ -175,10 +182,10 @@ def _make_ready(config: DictConfig, model: VAE, data: MNISTDataModule, trainer: 
 
 
 def _conclude(
-    config: DictConfig, folder: RunFolder, trainer: Trainer, model: VAE, data: MNISTDataModule, timer: Timer
+    config: DictConfig, folder: RunFolder, trainer: Trainer, model: VAE, data: MNISTDataModule, timer: Clock
 ) -> float:
     """Test the best checkpoint of a training that ended, draw, report."""
-    seconds = timer.time_elapsed("train") - timer.time_elapsed("validate")
+    seconds = timer.time_elapsed("train") - timer.validation
     facts = {
         **_facts(config, trainer, model),
         "epochs": len(model.history),
@@ -221,7 +228,8 @@ def _start(config: DictConfig, folder: RunFolder, is_new: bool = True) -> tuple[
 def evaluate(config: DictConfig, folder: RunFolder) -> float:
     """Test a finished run again, on the device that this command names; gives its test NELBO."""
     allowed = "a finished run keeps its own settings, but for trainer.*, evaluation.*, debug and data.root"
-    hold_to(HydraConfig.get().overrides.task, OF_EVALUATION, allowed)
+    of_sweep = ("sweep_dir",) if HydraConfig.get().mode == RunMode.MULTIRUN else ()
+    hold_to(HydraConfig.get().overrides.task, OF_EVALUATION + of_sweep, allowed)
     saved = folder.read_config()
     saved.trainer = config.trainer
     saved.data.root = config.data.root
@@ -256,9 +264,9 @@ def _metrics_before(folder: RunFolder) -> dict[str, Any]:
     try:
         if metrics:
             table(metrics, folder.path)
-    except KeyError as error:
-        reason = f"there is no {error.args[0]} in it; delete it and evaluate again"
-        raise RunFolderError(f"{folder.metrics_file}: damaged ({reason})") from error
+    except (KeyError, ValueError, TypeError) as error:
+        wrong = f"there is no {error.args[0]} in it" if isinstance(error, KeyError) else str(error)
+        raise RunFolderError(f"{folder.metrics_file}: damaged ({wrong}; delete it and evaluate again)") from error
     return metrics
 
 

@@ -8,10 +8,12 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab import trust
@@ -27,7 +29,10 @@ BESIDE_THE_WEIGHTS = 2**28  # bytes that building a model may take beside them, 
 
 def is_finite_number(value: Any) -> bool:
     """Whether a value of a file is a figure that can be drawn and compared."""
-    return isinstance(value, int | float) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
 
 
 def is_finished(metrics: Mapping[str, Any]) -> bool:
@@ -64,10 +69,39 @@ class RunFolder:
         log = self.path / "run.log"
         if not self.path.is_dir():
             return
-        if [entry.name for entry in self.path.iterdir()] in ([], [log.name]):
+        if {entry.name for entry in self.path.iterdir()} <= {log.name}:
             log.unlink(missing_ok=True)
             if with_folder and self.path.resolve() != Path.cwd():
                 self.path.rmdir()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder for this process.
+
+        Raises:
+            RunFolderError: if another process is at work on the run.
+        """
+        file = self.path / ".lock"
+        lock = FileLock(file, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            reason = "another process is at work on this run; wait for it, or name another folder"
+            raise RunFolderError(f"{self.path}: {reason}") from error
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+            lock.release()
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a process is at work on the run."""
+        try:
+            with self.alone():
+                return False
+        except RunFolderError:
+            return True
 
     def clear(self) -> None:
         """Delete what a run that did not finish left behind; its log stays, and what is not this program's."""

@@ -5,6 +5,7 @@ Nothing heavy is imported here: the command line looks at a folder before the lo
 
 import re
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,21 @@ def check_folder(folder: Path) -> None:
         RunFolderError: names the entry.
     """
     for entry in folder.iterdir():
-        mode = entry.lstat().st_mode
-        if stat.S_ISDIR(mode):
+        if stat.S_ISDIR(entry.lstat().st_mode):
             check_folder(entry)
-        elif not stat.S_ISREG(mode):
+        else:
+            check_files(folder, [entry.name])
+
+
+def check_files(folder: Path, names: Iterable[str]) -> None:
+    """Hold what will be written to in a folder to plain files, where it is there already.
+
+    Raises:
+        RunFolderError: names the entry.
+    """
+    for entry in (folder / name for name in names):
+        mode = entry.lstat().st_mode if entry.is_symlink() or entry.exists() else stat.S_IFREG
+        if not stat.S_ISREG(mode):
             kind = "a link" if stat.S_ISLNK(mode) else "no plain file"
             raise RunFolderError(f"{entry}: is {kind}; a run folder holds files and folders only, take it out")
 

@@ -112,7 +112,7 @@ class VAE(LightningModule):
 
     steps_at_once = 16  # steps in one call of training_step: what the trainer does around it is done once for all
     encoded_at_once = 1000  # images
-    read_every_n_steps = 50  # how often, at least, training sums are fetched, checked and shown
+    read_every_n_steps = 50  # after so many, with the next call, training sums are fetched, checked and shown
 
     def __init__(
         self,
@@ -134,6 +134,7 @@ class VAE(LightningModule):
         self.history: list[dict[str, float]] = []
         self.image_shape = decoder.image_shape
         self.train_terms, self.eval_terms = TermSums(), TermSums()
+        self.validated: dict[str, float] = {}  # figures of this epoch's validation
         self.stop_asked = False  # no further step: the trainer wants to save and end
         self.resumed: dict[str, Any] | None = None  # what a checkpoint says of the moment that it was written at
         prior.bind(encoder, self.image_shape)
@@ -245,11 +246,15 @@ class VAE(LightningModule):
             if schedule is not None:
                 schedule.step()
             self.train_terms.add(terms)
-            if self.stop_asked:
+            if self.stop_asked and self.trainer.world_size == 1:  # several processes take equal steps
                 break
         if len(self.train_terms.pending) >= self.read_every_n_steps:
             self._read_training()
-            self.log("nelbo", self.train_terms.nelbo, prog_bar=True, logger=False, batch_size=1)
+            # a tensor of the CPU, since Lightning reads what it logs after each call: a number would go to the GPU
+            nelbo = torch.tensor(self.train_terms.nelbo)
+            self.log("nelbo", nelbo, prog_bar=True, logger=False, batch_size=1)
+        if self.trainer.global_step == self.trainer.max_steps:
+            self.trainer.should_stop = True  # else an epoch that ends here would not be validated
 
     def _step(self, optimizer: LightningOptimizer, loss: Tensor) -> None:
         """One step by way of the strategy, the precision and everybody's hooks."""
@@ -285,7 +290,7 @@ class VAE(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Give the validation figures to callbacks; they reach the loggers with the epoch's others."""
         self._read_training()  # a step that broke the model is to be named before what came of it
-        self._log_evaluation("val")
+        self.validated = self._log_evaluation("val")
 
     def on_test_epoch_end(self) -> None:
         """Give the test figures to callbacks."""
@@ -299,7 +304,7 @@ class VAE(LightningModule):
         self._read_training()
         train = _prefixed("train", self.train_terms.means(self._reduce))
         self.train_terms = TermSums()
-        val = {k: v.item() for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")}
+        val, self.validated = self.validated, {}
         chosen = val.get("val/nelbo", train["train/nelbo"])
         self.log_dict({**train, "nelbo": chosen}, logger=False, batch_size=1)
         lr = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -358,13 +363,15 @@ class VAE(LightningModule):
                     "trainer.gradient_clip_val=100 or loss.warmup_epochs=5"
                 )
 
-    def _log_evaluation(self, prefix: str) -> None:
+    def _log_evaluation(self, prefix: str) -> dict[str, float]:
         means = self.eval_terms.means(self._reduce)
         self.eval_terms = TermSums()
         broken = [name for name in Terms._fields if not math.isfinite(means[name])]
         if broken:
             raise NonFiniteError(f"{prefix}: {' and '.join(broken)} was not finite. Try a lower optimizer.lr")
-        self.log_dict(_prefixed(prefix, means), logger=False)
+        figures = _prefixed(prefix, means)
+        self.log_dict(figures, logger=False)
+        return figures
 
     def _reduce(self, totals: Tensor) -> Tensor:
         # Apple's devices have no double precision, and never more than one process

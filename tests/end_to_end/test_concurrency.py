@@ -35,7 +35,8 @@ def test_of_runs_that_want_one_folder_one_gets_it(tmp_path, mnist_root):
     (winner,) = (seed for seed, answer in enumerate(answers) if answer.returncode == 0)
     for answer in answers[:winner] + answers[winner + 1 :]:
         assert answer.returncode == 2, answer.stderr
-        assert "hydra.run.dir=" in answer.stderr
-        assert "holds a run already; name another folder" in answer.stderr
+        assert answer.stderr.count("\n") == 1
+        # by the lock of the one at work, or by the config that it wrote
+        assert "name another folder" in answer.stderr
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["seed"] == winner
     assert f"seed: {winner}\n" in (tmp_path / "run" / "config.yaml").read_text()

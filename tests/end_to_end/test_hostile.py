@@ -285,6 +285,17 @@ def test_a_link_that_leads_outside(home, entry):
     assert everything(home) == before
 
 
+@pytest.mark.parametrize("entry", ["run.log", "report.html", "report.html.part", "sweep.csv.part"])
+def test_a_report_through_a_link_that_leads_outside(home, entry):
+    (home / "sweep").mkdir()
+    (home / "run").rename(home / "sweep" / "seed=0")
+    (home / "sweep" / entry).symlink_to(home / "mine" / "metrics.json")
+    answer = call("task=report", "sweep_dir=sweep")
+    assert answer.code == (0 if entry.endswith(".part") else 2)
+    assert answer.code == 0 or f"sweep/{entry}: is a link" in answer.err
+    assert (home / "mine" / "metrics.json").read_text() == "precious"
+
+
 def test_a_pipe_that_never_answers(home):
     for name in ("run.log", "config.yaml"):
         (home / "run" / name).unlink()

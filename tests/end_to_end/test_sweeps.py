@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from helpers import IMPORTS_TOLD, finish, start
 
@@ -152,6 +153,11 @@ MISTAKES = {
     "several devices in one of them": (["-m", "trainer.devices=1,2"], "trainer.devices=2", "trainer.devices=1"),
     "a misspelt key": (["-m", "optimizer.lrr=1,2"], "optimizer.lrr=1,2", "did you mean optimizer.lr?"),
     "no multirun": (["sweep_dir=sweep"], "sweep_dir=sweep", "add -m"),
+    "a cluster for another task": (
+        ["-m", "hydra/launcher=slurm", "task=estimator_check", "seed=0,1"],
+        "task=estimator_check",
+        "hydra/launcher=basic",
+    ),
     "no such launcher": (["-m", "hydra/launcher=paralel"], "hydra/launcher=paralel", "did you mean parallel?"),
 }
 
@@ -207,6 +213,42 @@ def test_a_search_ends_bad_runs_early_and_goes_on(program, tmp_path):
     more = ("hydra.sweeper.n_trials=1", "hydra.sweeper.sampler.seed=2")
     assert program(*arguments, *more, folder=tmp_path).returncode == 0
     assert len(runs(tmp_path / "search")) == 9
+
+
+def test_a_search_has_one_process_at_a_time(program, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    (tmp_path / "search").mkdir()
+    with FileLock(tmp_path / "search" / ".search.lock"):
+        done = program("sweep=search", "sweep_dir=search", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "vae_lab: sweep_dir=search: another process is at work on this search; wait for it, or name another folder\n"
+    )
+
+
+def test_another_task_is_done_again_and_never_becomes_a_training(program, tmp_path):
+    parts = ("loss=sgvb", "prior=standard_normal,mixture", "latent_dim=2")
+    arguments = ("-m", "task=estimator_check", *parts, "sweep_dir=sweep")
+    names = set()
+    for _ in range(2):
+        done = program(*arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found = runs(tmp_path / "sweep")
+        names |= set(found)
+        assert len(found) == 2
+        for run in found.values():
+            assert "estimator/value" in figures(run)
+            assert not (run / "checkpoints").exists()
+    assert len(names) == 2
+
+
+def test_a_failure_of_an_earlier_command_is_not_this_one_s(program, tmp_path):
+    failed = tmp_path / "sweep" / "optimizer.lr=1e30"
+    failed.mkdir(parents=True)
+    (failed / "failure.txt").write_text("the loss was not finite\n")
+    done = program("-m", "sweep_dir=sweep", "loss.coeff=2", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "the loss was not finite" in done.stdout
 
 
 SLURM = ("-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=5")

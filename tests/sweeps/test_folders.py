@@ -48,7 +48,7 @@ def test_failures_are_found_by_their_file(tmp_path):
     for name in ("good", "bad"):
         (tmp_path / name).mkdir()
     (tmp_path / "bad" / "failure.txt").write_text("no room\n")
-    assert failures(tmp_path) == ["bad"]
+    assert list(failures(tmp_path)) == ["bad"]
 
 
 @pytest.mark.parametrize("name", ["a,b=[1,2]", "it's", "plain"])

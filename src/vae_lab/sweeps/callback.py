@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
+from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
@@ -29,19 +30,42 @@ class Sweep(Callback):
 
     folder: ClassVar[Path | None] = None
     trains: ClassVar[bool] = True
+    searches: ClassVar[bool] = False
+    failed_before: ClassVar[dict[str, int]] = {}
+    lock: ClassVar[FileLock | None] = None  # of a search, until the process ends
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Refuse several devices for a run."""
+        """Refuse several devices for a run, a cluster for what is no training, and a second process for a search."""
         for devices in (str(config.trainer.devices), *_swept("trainer.devices", config)):
             if not is_one(devices):
-                # Hydra would make a warning of an exception
-                print(f"vae_lab: trainer.devices={devices}: {ONE_DEVICE}", file=sys.stderr)
-                sys.exit(2)
+                _refuse(f"trainer.devices={devices}: {ONE_DEVICE}")
+        tasks = {config.task, *_swept("task", config)}
+        if "submitit_folder" in config.hydra.launcher and tasks != {"train"}:
+            _refuse(f"task={', '.join(sorted(tasks))}: jobs of a cluster are trainings; use hydra/launcher=basic")
         Sweep.folder, Sweep.trains = Path(config.hydra.sweep.dir), config.task == "train"
-        if "study_name" in config.hydra.sweeper:
+        Sweep.failed_before = failures(Sweep.folder)
+        Sweep.searches = "study_name" in config.hydra.sweeper
+        if Sweep.searches:
             from vae_lab.sweeps.storage import take_up  # late: it imports optuna
 
-            take_up(config.hydra.sweeper, Sweep.folder)
+            Sweep.lock = _alone(Sweep.folder)
+            take_up(config.hydra.sweeper)
+
+
+def _refuse(reason: str) -> NoReturn:
+    print(f"vae_lab: {reason}", file=sys.stderr)
+    sys.exit(2)  # Hydra would make a warning of an exception
+
+
+def _alone(sweep: Path) -> FileLock:
+    """The lock of a search: one that is taken up anew ends the runs that it finds under way."""
+    sweep.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(sweep / ".search.lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        _refuse(f"sweep_dir={sweep}: another process is at work on this search; wait for it, or name another folder")
+    return lock
 
 
 def is_one(devices: Any) -> bool:
@@ -89,15 +113,18 @@ def _report(folder: Path, again: str) -> None:
         from vae_lab.sweeps.report import write  # late: a single run has no use for it
 
         write(folder)
-    failed = failures(folder)
+    # a file of this command's runs is newer than it was, or was not there
+    failed = [name for name, written in failures(folder).items() if Sweep.failed_before.get(name) != written]
     if failed:
-        print(f"vae_lab: {len(failed)} failed; to do them again: {again}", file=sys.stderr)
+        # a search goes on with other settings
+        remedy = "why is in their failure.txt" if Sweep.searches else f"to do them again: {again}"
+        print(f"vae_lab: {len(failed)} failed; {remedy}", file=sys.stderr)
         sys.exit(1)
 
 
 def _discard_if_empty(folder: Path) -> bool:
     """Take the folder away where Hydra wrote nothing but its own note there and then found a mistake."""
-    is_empty = not folder.is_dir() or [entry.name for entry in folder.iterdir()] in ([], ["multirun.yaml"])
+    is_empty = not folder.is_dir() or {entry.name for entry in folder.iterdir()} <= {"multirun.yaml", ".search.lock"}
     if is_empty and folder.is_dir():
         shutil.rmtree(folder)
     return is_empty

@@ -51,6 +51,6 @@ def figure_of(metrics: dict[str, Any]) -> float:
     return float(metrics.get("best/nelbo", metrics["test/nelbo"]))
 
 
-def failures(sweep: Path) -> list[str]:
-    """The names of a sweep's failed runs."""
-    return [folder.name for folder in sorted(sweep.iterdir()) if failure_of(folder) is not None]
+def failures(sweep: Path) -> dict[str, int]:
+    """The names of a sweep's failed runs, and when each failed, by the clock of the disk."""
+    return {file.parent.name: file.stat().st_mtime_ns for file in sorted(sweep.glob(f"*/{FAILURE}"))}

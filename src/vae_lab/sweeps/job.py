@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 def run_of_sweep(config: DictConfig) -> float:
     """Run, unless that was done before; a failure is kept in the run's folder, and the sweep goes on.
 
-    A run that finished is left as it is, one that was cut off is continued, one that failed is done again. Where
-    another process is still at work on the run, this one waits for it.
+    A training that finished is left as it is, one that was cut off is continued; what failed, and every other task,
+    is done again. Where another process is still at work on the run, this one waits for it.
 
     Returns:
         The figure that runs are compared by; ∞ where the run failed, which a search takes for the worst.
@@ -52,7 +52,7 @@ def _run(config: DictConfig, folder: Path) -> float:
 
     if failure_of(folder) is not None:
         (folder / FAILURE).unlink()
-        return run.redo(config)
+        return run.run(config, anew=True)
     if (folder / "config.yaml").exists():
-        return run.carry_on(config)
+        return run.carry_on(config) if config.task == "train" else run.run(config, anew=True)
     return run.run(config)

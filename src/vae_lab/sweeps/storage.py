@@ -2,7 +2,6 @@
 
 import logging
 import warnings
-from pathlib import Path
 
 import optuna
 from omegaconf import DictConfig
@@ -10,16 +9,14 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 
-def take_up(sweeper: DictConfig, folder: Path) -> None:
+def take_up(sweeper: DictConfig) -> None:
     """Put the runs in the middle of which a search was stopped first in line.
 
     Args:
-        sweeper: its config.
-        folder: of the sweep; is made, since the storage lies in it.
+        sweeper: its config, with the storage.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it names every part that it loads
     optuna.logging.set_verbosity(logging.WARNING)
-    folder.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(study_name=sweeper.study_name, storage=sweeper.storage, load_if_exists=True)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
