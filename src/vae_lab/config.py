@@ -82,14 +82,15 @@ OUR_TARGETS: dict[str, tuple[str, type]] = {
 
 PARTIAL = ("optimizer", "scheduler")  # made by us from what is still missing
 
-# The library classes that it may name beside our own; none of them is given a path to write to.
-LIBRARY_TARGETS = {
+# The other classes that it may name; none of them is given a path to write to.
+OTHER_TARGETS = {
     "optimizer": {"torch.optim.Adam", "torch.optim.AdamW"},
     "trainer": {"lightning.Trainer"},
     "callbacks": {
         "lightning.pytorch.callbacks.EarlyStopping",
         "lightning.pytorch.callbacks.ModelSummary",
         "lightning.pytorch.callbacks.TQDMProgressBar",
+        "vae_lab.sweeps.search.Pruning",
     },
 }
 
@@ -163,7 +164,7 @@ def _check_together(plain: dict[Any, Any]) -> None:
 
 
 def check_targets(config: Any, key: str = "") -> None:
-    """Hold every ``_target_`` to the parts of ours, and the few of LIBRARY_TARGETS, that belong at its place.
+    """Hold every ``_target_`` to the parts of ours, and the few of OTHER_TARGETS, that belong at its place.
 
     The name as written and the object that it leads to must both be allowed: ``vae_lab.run.os.system`` is
     written as ours and is not, and ``vae_lab.cli.main`` is ours and no part.
@@ -200,7 +201,7 @@ def _place(key: str) -> str | None:
 def _is_allowed(place: str, target: Any) -> bool:
     if not isinstance(target, str):
         return False
-    if target in LIBRARY_TARGETS.get(place, ()):
+    if target in OTHER_TARGETS.get(place, ()):
         return True
     module, _, name = target.rpartition(".")
     allowed, kind = OUR_TARGETS.get(place, (None, type))

@@ -123,11 +123,11 @@ def test_killed_while_a_file_is_written(here, mnist_root, alone, write):
     ("number", "method", "call_of_it", "moment"),
     [
         (signal.SIGINT, "_steps_to_take", 8, "in epoch 2"),
-        (signal.SIGTERM, "_steps_to_take", 2, "in epoch 1"),
+        pytest.param(signal.SIGTERM, "_steps_to_take", 2, "in epoch 1", marks=pytest.mark.slow),
         (signal.SIGTERM, "validation_step", 3, "in epoch 1"),
-        (signal.SIGINT, "on_train_epoch_end", 1, "in epoch 2"),
+        pytest.param(signal.SIGINT, "on_train_epoch_end", 1, "in epoch 2", marks=pytest.mark.slow),
         (signal.SIGTERM, "on_train_epoch_end", 1, "in epoch 2"),
-        (signal.SIGTERM, "on_train_epoch_end", 2, "after training"),
+        pytest.param(signal.SIGTERM, "on_train_epoch_end", 2, "after training", marks=pytest.mark.slow),
         (signal.SIGTERM, "test_step", 1, "after training"),
     ],
 )

@@ -196,7 +196,6 @@ def test_ctrl_c_ends_the_sweep_with_the_command_that_continues_it(tmp_path, mnis
     assert len(runs(tmp_path / "a sweep")) == 1
 
 
-@pytest.mark.slow
 def test_a_search_ends_bad_runs_early_and_goes_on(program, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     space = ("loss.samples=1", "optimizer.lr=tag(log, interval(1e-8, 1e-2))", "hydra.sweeper.sampler.seed=1")

@@ -29,3 +29,4 @@ def test_a_search_by_name_has_a_storage_in_the_folder_of_the_sweep():
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose("config", ["sweep=search", "sweep_dir=there"], return_hydra_config=True)
         assert config.hydra.sweeper.storage == "sqlite:///there/search.db"
+        check(hydra.compose("config", ["sweep=search"]))

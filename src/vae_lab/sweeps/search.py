@@ -51,4 +51,5 @@ class Pruning(Callback):
         """Report the epoch's figure; the run ends after this epoch if it is behind."""
         if self.trial is not None:
             self.trial.report(trainer.callback_metrics["val/nelbo"].item(), trainer.current_epoch)
-            trainer.should_stop = trainer.should_stop or self.trial.should_prune()
+            # a plain bool, since checkpoints hold no numpy
+            trainer.should_stop = trainer.should_stop or bool(self.trial.should_prune())
