@@ -5,8 +5,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from vae_lab.config import build_model, check, check_targets
+from vae_lab.destination import output_dir
 from vae_lab.errors import ConfigError
-from vae_lab.places import CONF, output_dir
+from vae_lab.places import CONF
 
 
 @pytest.fixture

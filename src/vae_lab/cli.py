@@ -21,8 +21,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from vae_lab.destination import output_dir
 from vae_lab.errors import ConfigError, UserError
-from vae_lab.places import CONF, output_dir
+from vae_lab.places import CONF
 from vae_lab.sweeps.callback import INTERRUPTED, concluded, quoted
 from vae_lab.sweeps.folders import folder_name
 

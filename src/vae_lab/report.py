@@ -1,16 +1,21 @@
 """What a person reads of a run's figures."""
 
+import platform
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning
+import torch
+from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.estimators import Curve
 from vae_lab.sweeps.runs import Run, settings_of
 from vae_lab.sweeps.settings import follows, name_of
 from vae_lab.sweeps.settings import shown as value_shown
+from vae_lab.vae import VAE
 
 
 def is_likelihood(config: DictConfig) -> bool:
@@ -129,3 +134,31 @@ def _pixels(metrics: Mapping[str, Any]) -> str:
     if not metrics["is_likelihood"]:
         return "cross-entropy on grey levels, not a likelihood"
     return "grey levels" if metrics["binarization"] == "none" else f"{metrics['binarization']} binarization"
+
+
+def facts_of(config: DictConfig, trainer: Trainer, model: VAE) -> dict[str, Any]:
+    """What a reader must know beside the figures."""
+    return {
+        "data": config.data.name,
+        "binarization": config.data.binarization,
+        "is_likelihood": is_likelihood(config),
+        "seed": config.seed,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "device": device_name(trainer),
+        "versions": ", ".join(
+            (
+                f"python {platform.python_version()}",
+                f"torch {torch.__version__}",
+                f"lightning {lightning.__version__}",
+            )
+        ),
+    }
+
+
+def device_name(trainer: Trainer) -> str:
+    """Of what a run is computed on."""
+    device = trainer.strategy.root_device
+    several = f"{trainer.world_size} × " if trainer.world_size > 1 else ""
+    if device.type == "cuda":
+        return several + torch.cuda.get_device_name(device)
+    return f"{several}{device.type} ({torch.get_num_threads()} threads)"

@@ -10,12 +10,11 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.errors import ConfigError, RunFolderError
+from vae_lab.places import RUNS
 from vae_lab.run_folder import RunFolder, is_finished
 from vae_lab.trust import check_folder
 
 log = logging.getLogger(__name__)
-
-RUNS = Path("outputs/runs")  # where conf/config.yaml puts the folders of single runs
 
 # what may be said anew of a run that goes on: where it runs
 OF_RESUME = ("resume", "hydra", "data.root", "trainer.accelerator", "trainer.devices")

@@ -1,7 +1,6 @@
 """From a composed config to a finished run: seed, build, fit, test, report."""
 
 import logging
-import platform
 import sys
 import time
 import warnings
@@ -26,14 +25,14 @@ from vae_lab.commands import hold_to, parts_of
 from vae_lab.config import build, build_data, build_model, check
 from vae_lab.data import MNISTDataModule, files
 from vae_lab.data.binarization import scale
+from vae_lab.destination import output_dir
 from vae_lab.errors import ConfigError, DiskError, Interrupted, NonFiniteError, RunFolderError, UserError
 from vae_lab.estimators import kl_curve
 from vae_lab.evaluation import active_units, bounds_of_set, summary
 from vae_lab.interruption import Interruption
 from vae_lab.loggers import TensorBoard
-from vae_lab.places import output_dir
 from vae_lab.randomness import fixed_noise
-from vae_lab.report import estimator_table, hparams_of, is_likelihood, shown, table
+from vae_lab.report import device_name, estimator_table, facts_of, hparams_of, shown, table
 from vae_lab.run_folder import RunFolder
 from vae_lab.sweeps.devices import devices_of_run
 from vae_lab.vae import VAE
@@ -187,7 +186,7 @@ def _conclude(
     """Test the best checkpoint of a training that ended, draw, report."""
     seconds = timer.time_elapsed("train") - timer.validation
     facts = {
-        **_facts(config, trainer, model),
+        **facts_of(config, trainer, model),
         "epochs": len(model.history),
         "train/seconds": timer.time_elapsed("train"),
         "train/images_per_second": sum(row["train/n"] for row in model.history) / seconds,
@@ -240,7 +239,7 @@ def evaluate(config: DictConfig, folder: RunFolder) -> float:
     trainer = _trainer(saved, folder, [], loggers=False)
     if trainer.world_size > 1:
         raise ConfigError("trainer.devices", config.trainer.devices, "a finished run is looked at on one device; use 1")
-    facts = _facts(saved, trainer, model)
+    facts = facts_of(saved, trainer, model)
     # where the run was trained is the run's to say; what it is, its config says
     of_training = {name: before[name] for name in ("device", "versions") if isinstance(before.get(name), str)}
     metrics = before | facts | of_training | _test(trainer, model, data)
@@ -372,36 +371,9 @@ def _announce(config: DictConfig, model: VAE, trainer: Trainer, folder: RunFolde
     named = ("data", "encoder", "decoder", "likelihood", "prior", "loss")
     log.info("  ".join(f"{part}={parts[part]}" for part in named))
     size = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    device = _device_name(trainer)
+    device = device_name(trainer)
     steps = trainer.max_steps
     length = f"{trainer.max_epochs} epochs" if steps < 0 else f"{steps:,} steps"
     log.info(f"{size:,} parameters on {device}, up to {length}, into {shown(folder.path)}")
     if checkpoint:
         log.info("going on from %s", shown(checkpoint))
-
-
-def _facts(config: DictConfig, trainer: Trainer, model: VAE) -> dict[str, Any]:
-    """What a reader must know beside the figures."""
-    return {
-        "data": config.data.name,
-        "binarization": config.data.binarization,
-        "is_likelihood": is_likelihood(config),
-        "seed": config.seed,
-        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "device": _device_name(trainer),
-        "versions": ", ".join(
-            (
-                f"python {platform.python_version()}",
-                f"torch {torch.__version__}",
-                f"lightning {lightning.__version__}",
-            )
-        ),
-    }
-
-
-def _device_name(trainer: Trainer) -> str:
-    device = trainer.strategy.root_device
-    several = f"{trainer.world_size} × " if trainer.world_size > 1 else ""
-    if device.type == "cuda":
-        return several + torch.cuda.get_device_name(device)
-    return f"{several}{device.type} ({torch.get_num_threads()} threads)"

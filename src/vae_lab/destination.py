@@ -1,0 +1,35 @@
+"""The folder that a command writes to.
+
+Nothing heavy is imported here: the command line asks before torch is loaded.
+"""
+
+from pathlib import Path
+
+from vae_lab.errors import ConfigError, RunFolderError
+from vae_lab.trust import check_files, check_folder
+
+REPORT = ("run.log", "sweep.csv", "report.html")  # what task=report writes into the folder of the runs
+
+
+def output_dir(task: str, run_dir: str | None, sweep_dir: str | None, resume: str | None, fresh: str) -> str:
+    """The folder that this command writes to: a fresh one, or the run or sweep that it looks at again."""
+    if resume:
+        from vae_lab.resume import folder_of
+
+        return folder_of(resume)
+    if task in ("train", "estimator_check"):
+        return fresh
+    if task == "report":
+        from vae_lab.sweeps.runs import find  # late: its parser takes a while to import
+
+        find(sweep_dir)
+        check_files(Path(str(sweep_dir)), REPORT)
+        return str(sweep_dir)
+    if task != "evaluate":
+        raise ConfigError("task", task, "must be train, evaluate, report or estimator_check")
+    if not run_dir:
+        raise RunFolderError(f"task={task}: needs a finished run; add run_dir=FOLDER")
+    if not Path(run_dir).is_dir():
+        raise RunFolderError(f"run_dir={run_dir}: there is no such folder; give the folder of a finished run")
+    check_folder(Path(run_dir))
+    return run_dir
