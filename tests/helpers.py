@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -160,3 +161,11 @@ def finish(process: subprocess.Popen) -> subprocess.CompletedProcess:
     """What became of a process, at its end."""
     out, err = process.communicate(timeout=400)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def wait_for(*files: Path, seconds: float = 60) -> None:
+    """Until a process has written all of them."""
+    end = time.monotonic() + seconds
+    while not all(file.exists() for file in files):
+        assert time.monotonic() < end, f"{[str(file) for file in files if not file.exists()]} did not appear"
+        time.sleep(0.05)

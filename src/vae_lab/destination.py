@@ -6,7 +6,7 @@ Nothing heavy is imported here: the command line asks before torch is loaded.
 from pathlib import Path
 
 from vae_lab.errors import ConfigError, RunFolderError
-from vae_lab.trust import check_files, check_folder
+from vae_lab.trust import check_file, check_folder
 
 REPORT = ("run.log", "sweep.csv", "report.html")  # what task=report writes into the folder of the runs
 
@@ -23,7 +23,9 @@ def output_dir(task: str, run_dir: str | None, sweep_dir: str | None, resume: st
         from vae_lab.sweeps.runs import find  # late: its parser takes a while to import
 
         find(sweep_dir)
-        check_files(Path(str(sweep_dir)), REPORT)
+        for entry in Path(str(sweep_dir)).iterdir():
+            if entry.name in REPORT:
+                check_file(entry)
         return str(sweep_dir)
     if task != "evaluate":
         raise ConfigError("task", task, "must be train, evaluate, report or estimator_check")

@@ -5,7 +5,6 @@ Nothing heavy is imported here: the command line looks at a folder before the lo
 
 import re
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +30,19 @@ def check_folder(folder: Path) -> None:
         if stat.S_ISDIR(entry.lstat().st_mode):
             check_folder(entry)
         else:
-            check_files(folder, [entry.name])
+            check_file(entry)
 
 
-def check_files(folder: Path, names: Iterable[str]) -> None:
-    """Hold what will be written to in a folder to plain files, where it is there already.
+def check_file(file: Path) -> None:
+    """Hold what will be written to, and is there already, to a plain file.
 
     Raises:
-        RunFolderError: names the entry.
+        RunFolderError: names it.
     """
-    for entry in (folder / name for name in names):
-        mode = entry.lstat().st_mode if entry.is_symlink() or entry.exists() else stat.S_IFREG
-        if not stat.S_ISREG(mode):
-            kind = "a link" if stat.S_ISLNK(mode) else "no plain file"
-            raise RunFolderError(f"{entry}: is {kind}; a run folder holds files and folders only, take it out")
+    mode = file.lstat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a link" if stat.S_ISLNK(mode) else "no plain file"
+        raise RunFolderError(f"{file}: is {kind}; a run folder holds files and folders only, take it out")
 
 
 def read_text(file: Path, at_most: int) -> str:

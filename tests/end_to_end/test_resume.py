@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import FIGURES, call, finish, start
+from helpers import FIGURES, call, finish, start, wait_for
 from vae_lab.resume import folder_of
 
 # two epochs of 80 steps with everything that has a state: a schedule, warm-up of the KL, drawn bits, early stopping
@@ -85,14 +85,6 @@ def here(tmp_path, mnist_root, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VAE_LAB_DATA", mnist_root)
     return tmp_path
-
-
-def wait_for(file: Path) -> None:
-    for _ in range(1200):
-        if file.exists():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{file} never came")
 
 
 def resumed(run: str = "run") -> tuple[str, dict]:

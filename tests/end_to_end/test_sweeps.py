@@ -8,13 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from helpers import IMPORTS_TOLD, finish, start
+from helpers import IMPORTS_TOLD, finish, start, wait_for
 
 TINY = """# @package _global_
 hidden_dims: [16]
@@ -173,13 +172,6 @@ def test_a_mistake_is_known_before_the_first_run(program, tmp_path, name):
     assert remedy in line
     assert [path.name for path in tmp_path.iterdir() if path.name != "outputs"] == ["recipes"]
     assert not [path for path in tmp_path.rglob("outputs/**/*") if path.is_file()]
-
-
-def wait_for(*files: Path, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not all(file.exists() for file in files):
-        assert time.monotonic() < end, f"{[str(file) for file in files if not file.exists()]} did not appear"
-        time.sleep(0.05)
 
 
 def test_ctrl_c_ends_the_sweep_with_the_command_that_continues_it(tmp_path, mnist_root):
