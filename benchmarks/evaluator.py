@@ -14,15 +14,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vae_lab import machine
 from vae_lab.data import MNISTDataModule
 from vae_lab.decoders import MLPDecoder
 from vae_lab.encoders import MLPEncoder
-from vae_lab.evaluation import DECODED_AT_ONCE, bounds_of_set
+from vae_lab.evaluation.bounds import DECODED_AT_ONCE, bounds_of_set
 from vae_lab.likelihoods import Bernoulli
 from vae_lab.losses import KL
+from vae_lab.models.vae import VAE
 from vae_lab.priors import StandardNormal
-from vae_lab.vae import VAE
+from vae_lab.training import hardware as machine
 
 LATENT, HIDDEN, PIXELS = 10, [300, 300], 784
 IMAGES, K = 40, 5000

@@ -12,8 +12,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from vae_lab.commands import command, overrides_of
-from vae_lab.run_folder import RunFolder
+from vae_lab.config.settings import command, overrides_of
+from vae_lab.runs.folder import RunFolder
 
 PUBLISHED = {
     "bernoulli_z10": "100.16, mean of ten (best 99.37; KL 19.27, reconstruction 80.89)",

@@ -6,7 +6,7 @@ losses are written by hand.
 
 floor      everything in memory as floats, index_select, fused Adam, no logs
 kept       the same, with freed memory kept by the allocator
-tuned      the same, with freed memory kept and products by oneDNN: all of vae_lab.machine
+tuned      the same, with freed memory kept and products by oneDNN: all of vae_lab.training.hardware
 notebook   torchvision's transforms, DataLoader, loss.item() at each step
 lightning  the same loader under Lightning's default Trainer: bar, TensorBoard, checkpoints, three self.log a step
 pythae     its BaseTrainer on an array in memory (pip install pythae)
@@ -28,12 +28,12 @@ from torch.optim import Adam
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
-from vae_lab.data import files
+from vae_lab.data import mnist_files as files
 from vae_lab.decoders import ConvDecoder, MLPDecoder
 from vae_lab.encoders import ConvEncoder, MLPEncoder
 from vae_lab.likelihoods import Bernoulli, Gaussian
-from vae_lab.machine import keep_freed_memory, tune
 from vae_lab.networks import Activation
+from vae_lab.training.hardware import keep_freed_memory, tune
 
 
 class Model(NamedTuple):

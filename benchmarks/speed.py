@@ -31,7 +31,7 @@ LOOPS = ("floor", "kept", "tuned", "notebook", "lightning", "pythae", "vae_lab")
 NAMES = {
     "floor": "bare loop",
     "kept": "bare loop, freed memory kept",
-    "tuned": "bare loop, told all of `vae_lab.machine`",
+    "tuned": "bare loop, told all of `vae_lab.training.hardware`",
     "notebook": "notebook loop, DataLoader",
     "lightning": "default Lightning, DataLoader",
     "pythae": "pythae",
@@ -67,7 +67,8 @@ Made by `python benchmarks/speed.py`.
 TAIL = """
 ## By size
 
-`python benchmarks/sizes.py`: the same two loops, `python -m vae_lab` and the bare loop told all of `vae_lab.machine`,
+`python benchmarks/sizes.py`: the same two loops, `python -m vae_lab` and the bare loop told all of
+`vae_lab.training.hardware`,
 around a net 784-512-512-20 with batches of 128.
 
 ![images per second by batch, latent dimensions and width](images/sizes.png)

@@ -14,7 +14,7 @@ import time
 # the program, which says when the first call of training_step begins
 FIRST_STEP = """
 import sys, time
-from vae_lab.vae import VAE
+from vae_lab.models.vae import VAE
 steps = VAE._steps_to_take
 def first(model):
     print("first step at", time.time(), file=sys.stderr)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from helpers import TINY, call, digits
-from vae_lab.data import MNISTDataModule, files
+from vae_lab.data import MNISTDataModule
+from vae_lab.data import mnist_files as files
 
 torch.set_num_threads(1)
 

@@ -24,8 +24,8 @@ from vae_lab.decoders import MLPDecoder
 from vae_lab.encoders import MLPEncoder
 from vae_lab.likelihoods import Bernoulli
 from vae_lab.losses import KL, Loss
+from vae_lab.models.vae import VAE
 from vae_lab.priors import StandardNormal
-from vae_lab.vae import VAE
 
 
 def small_vae(latent_dim: int = 2, loss: Loss | None = None, **options) -> VAE:

@@ -6,8 +6,9 @@ from lightning import Callback
 from matplotlib.image import imread
 
 from helpers import small_vae, trainer
-from vae_lab import callbacks, figures
-from vae_lab.loggers import TensorBoard
+from vae_lab.figures import images as figures
+from vae_lab.training import callbacks
+from vae_lab.training.loggers import TensorBoard
 
 FIGURES = [
     callbacks.Reconstructions,

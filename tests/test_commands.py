@@ -4,8 +4,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from vae_lab.commands import command, leaves, overrides_of
-from vae_lab.places import CONF
+from vae_lab.config.settings import command, leaves, overrides_of
+from vae_lab.paths import CONF
 
 
 def composed(*overrides):

@@ -4,10 +4,10 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from vae_lab.config import build_model, check, check_targets
-from vae_lab.destination import output_dir
+from vae_lab.config.build import build_model, check, check_targets
 from vae_lab.errors import ConfigError
-from vae_lab.places import CONF
+from vae_lab.paths import CONF
+from vae_lab.runs.output_folder import output_dir
 
 
 @pytest.fixture
@@ -75,13 +75,13 @@ def test_how_seldom_something_is_done_has_no_limit(compose, override):
         7,
         ["vae_lab.priors.Mixture"],
         # written as ours
-        "vae_lab.run.platform.os.system",
+        "vae_lab.tasks.run.platform.os.system",
         "vae_lab.priors.os.system",
         "vae_lab.priors.torch.load",
         # ours, and no prior
         "vae_lab.__main__.main",
-        "vae_lab.run_folder.RunFolder.write_metrics",
-        "vae_lab.data.files._download",
+        "vae_lab.runs.folder.RunFolder.write_metrics",
+        "vae_lab.data.mnist_files._download",
         "vae_lab.encoders.MLPEncoder",
         "vae_lab.priors.Prior",
         "lightning.Trainer",
@@ -94,7 +94,7 @@ def test_only_a_part_of_ours_is_allowed_at_its_place(target):
 
 @pytest.mark.parametrize("key", ["prior.inner", "prior.inner.inner", "samples", "callbacks", "callbacks.samples.inner"])
 def test_a_part_stands_only_where_it_belongs(key):
-    node = {"_target_": "vae_lab.callbacks.PriorSamples" if "callbacks" in key else "vae_lab.priors.Mixture"}
+    node = {"_target_": "vae_lab.training.callbacks.PriorSamples" if "callbacks" in key else "vae_lab.priors.Mixture"}
     for name in reversed(key.split(".")):
         node = {name: node}
     with pytest.raises(ConfigError, match="only vae_lab's own parts"):

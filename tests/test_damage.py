@@ -10,9 +10,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import vae_lab
 from helpers import call
-from vae_lab.data import files
+from vae_lab.data import mnist_files as files
 from vae_lab.errors import DataError, RunFolderError, UserError
-from vae_lab.run_folder import RunFolder
+from vae_lab.runs.folder import RunFolder
 
 EVALUATE = ("task=evaluate", "run_dir=run", "trainer.accelerator=cpu", "evaluation.k=3", "evaluation.samples=none")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
-from vae_lab.estimators import kl_by_integral, kl_curve, kl_value
+from vae_lab.evaluation.kl_estimates import kl_by_integral, kl_curve, kl_value
 
 
 def gaussians(n: int, latent: int = 2) -> Independent:

@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Independent, Normal
 
 from helpers import LinearGaussian, small_vae
-from vae_lab.evaluation import active_units, bounds, bounds_of_set, summary
+from vae_lab.evaluation.bounds import active_units, bounds, bounds_of_set, summary
 
 
 def worse(model: LinearGaussian, factor: float = 1.4) -> LinearGaussian:

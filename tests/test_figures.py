@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from helpers import assert_nothing_is_cut_off
-from vae_lab import figures
-from vae_lab.evaluation import Bounds
+from vae_lab.evaluation.bounds import Bounds
+from vae_lab.figures import images as figures
 
 HISTORY = [
     {"epoch": i, **{f"{p}/{t}": 100.0 / (i + 1) for p in ("train", "val") for t in ("nelbo", "kl", "reconstruction")}}

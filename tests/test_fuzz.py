@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 import vae_lab
 from helpers import FIGURES, call
 from vae_lab.cli import _choices, _defaults
-from vae_lab.config import build_data
+from vae_lab.config.build import build_data
 from vae_lab.errors import UserError
-from vae_lab.places import CONF
-from vae_lab.run_folder import RunFolder
+from vae_lab.paths import CONF
+from vae_lab.runs.folder import RunFolder
 
 drawn = settings(
     max_examples=int(os.environ.get("VAE_LAB_FUZZ", "25")),

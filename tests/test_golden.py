@@ -11,9 +11,9 @@ import lightning
 import pytest
 from lightning import Trainer
 
-from vae_lab.config import build_data, build_model
-from vae_lab.places import CONF
-from vae_lab.vae import TermSums
+from vae_lab.config.build import build_data, build_model
+from vae_lab.models.vae import TermSums
+from vae_lab.paths import CONF
 
 STEPS = 20
 GOLDEN = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helpers import digits
-from vae_lab import judging
+from vae_lab.evaluation import sample_quality as judging
 
 
 @pytest.fixture(scope="module")

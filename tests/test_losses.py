@@ -8,8 +8,8 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from helpers import LinearGaussian, small_vae
 from vae_lab.losses import KL, SGVB, NoClosedFormError
+from vae_lab.models.vae import VAE
 from vae_lab.priors import Mixture, StandardNormal
-from vae_lab.vae import VAE
 
 
 def posterior(images: int = 6, latent: int = 3) -> Independent:

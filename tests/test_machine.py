@@ -5,7 +5,7 @@ import sys
 
 PRECISE = """
 import torch
-from vae_lab import machine
+from vae_lab.training import hardware as machine
 machine.tune()
 torch.manual_seed(0)
 for rows, before, after in ((100, 784, 300), (256, 128, 784), (2000, 300, 300)):
@@ -18,7 +18,7 @@ for rows, before, after in ((100, 784, 300), (256, 128, 784), (2000, 300, 300)):
 
 REFUSED = """
 import torch
-from vae_lab import machine
+from vae_lab.training import hardware as machine
 before = torch.backends.mkldnn.matmul.fp32_precision
 torch.equal = lambda *_: False  # as where the processor rounds to bfloat16
 machine.multiply_by_onednn()

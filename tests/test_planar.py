@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vae_lab.planar import PlanarTransform
+from vae_lab.distributions.planar import PlanarTransform
 from vae_lab.priors import PlanarFlow
 
 

@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 import vae_lab
 from vae_lab.errors import NonFiniteError, RunFolderError
-from vae_lab.run_folder import RunFolder
+from vae_lab.runs.folder import RunFolder
 
 CONFIG = {
     "latent_dim": 2,
@@ -32,7 +32,7 @@ CONFIG = {
 @pytest.fixture
 def folder(tmp_path):
     """A finished run, as small as can be."""
-    from vae_lab.config import build_model
+    from vae_lab.config.build import build_model
 
     made = RunFolder(tmp_path)
     made.write_config(OmegaConf.create(CONFIG))

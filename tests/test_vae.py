@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from helpers import digits, small_vae, trainer
 from vae_lab.errors import NonFiniteError
-from vae_lab.loggers import CSV
 from vae_lab.losses import KL, SGVB
-from vae_lab.schedulers import warmup_cosine
+from vae_lab.training.loggers import CSV
+from vae_lab.training.schedulers import warmup_cosine
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vae_lab.destination import output_dir
 from vae_lab.errors import ConfigError, UserError
-from vae_lab.places import CONF
+from vae_lab.paths import CONF
+from vae_lab.runs.output_folder import output_dir
 from vae_lab.sweeps.callback import INTERRUPTED, concluded, quoted
 from vae_lab.sweeps.folders import folder_name
 
@@ -123,7 +123,7 @@ def _task(config: DictConfig) -> float | None:
             from vae_lab.sweeps.job import run_of_sweep
 
             return run_of_sweep(config)
-        from vae_lab.run import run  # late: it imports torch and lightning
+        from vae_lab.tasks.run import run  # late: it imports torch and lightning
 
         return run(config)
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -132,7 +132,7 @@ def _task(config: DictConfig) -> float | None:
 
 def _report(config: DictConfig) -> None:
     """Read the runs of a folder and say what they answer."""
-    from vae_lab.commands import hold_to  # late: they take a while to import
+    from vae_lab.config.settings import hold_to  # late: they take a while to import
     from vae_lab.sweeps import report
 
     log = Path(HydraConfig.get().runtime.output_dir) / "run.log"

@@ -16,7 +16,7 @@ import pytest
 import torch
 import torchvision.datasets
 
-from vae_lab.data import files
+from vae_lab.data import mnist_files as files
 from vae_lab.errors import DataError
 
 SHAPES = [(40, 28, 28), (40,), (10, 28, 28), (10,)]
@@ -127,7 +127,7 @@ def test_altered_mnist_is_never_read(mnist_root, tmp_path, monkeypatch):
 
 
 def test_two_that_start_at_once_on_an_empty_cache_both_succeed(tmp_path):
-    script = f"from vae_lab.data import files; print(int(files.load('mnist', {str(tmp_path)!r})[1][0].sum()))"
+    script = f"from vae_lab.data import mnist_files as files; print(int(files.load('mnist', {str(tmp_path)!r})[1][0].sum()))"
     started = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     sums = [process.communicate(timeout=120)[0] for process in started]
     assert sums[0] == sums[1] == "264923200\n"

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from helpers import digits
-from vae_lab.data import MNISTDataModule, files
+from vae_lab.data import MNISTDataModule
+from vae_lab.data import mnist_files as files
 from vae_lab.data.binarization import draw, freeze
 from vae_lab.errors import ConfigError
 

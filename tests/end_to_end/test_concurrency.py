@@ -4,7 +4,7 @@ import json
 import os
 
 from helpers import finish, start
-from vae_lab.data import files
+from vae_lab.data import mnist_files as files
 
 RUNS = int(os.environ.get("VAE_LAB_RUNS_AT_ONCE", "2"))  # the reliability document's figures are of 8
 SHORT = ("debug=fast", "trainer.accelerator=cpu", "hidden_dims=[8]", "data.eval_batch_size=100", "logger=csv")

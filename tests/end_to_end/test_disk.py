@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from helpers import TINY, call
-from vae_lab.checkpoints import CheckpointFiles, read
-from vae_lab.disk import replace_file
 from vae_lab.errors import DiskError
+from vae_lab.files.atomic import replace_file
+from vae_lab.training.checkpoints import CheckpointFiles, read
 
 
 @pytest.fixture

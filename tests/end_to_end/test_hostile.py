@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 import vae_lab
 from helpers import Answer, call
 from vae_lab.errors import RunFolderError
-from vae_lab.run_folder import RunFolder
+from vae_lab.runs.folder import RunFolder
 
 EVALUATE = ("task=evaluate", "run_dir=run", "trainer.accelerator=cpu", "evaluation.k=3", "evaluation.samples=none")
 SECRET = "a-token-of-mine"
@@ -182,7 +182,7 @@ def test_a_model_of_absurd_size(home, part, key, value):
 
 
 def test_figures_of_absurd_size(home):
-    node = {"_target_": "vae_lab.callbacks.PriorSamples", "rows": 10**6, "columns": 10**6}
+    node = {"_target_": "vae_lab.training.callbacks.PriorSamples", "rows": 10**6, "columns": 10**6}
     forge(home / "run", lambda config: config["callbacks"].update(samples=node))
     assert "callbacks.samples.columns=1000000" in both_ways(home).err
 
@@ -190,11 +190,11 @@ def test_figures_of_absurd_size(home):
 # --- configs ------------------------------------------------------------------------------------------------
 
 TOUCH = {"_target_": "os.system", "command": "touch mine/touched"}
-OVERWRITE = {"self": {"_target_": "vae_lab.run_folder.RunFolder", "path": "mine"}, "metrics": {}}
+OVERWRITE = {"self": {"_target_": "vae_lab.runs.folder.RunFolder", "path": "mine"}, "metrics": {}}
 CONFIGS = {
     "os.system": {"prior": TOUCH},
     "posix.system": {"prior": TOUCH | {"_target_": "posix.system"}},
-    "by our own name": {"prior": TOUCH | {"_target_": "vae_lab.run.platform.os.system"}},
+    "by our own name": {"prior": TOUCH | {"_target_": "vae_lab.tasks.run.platform.os.system"}},
     "subprocess": {"prior": {"_target_": "subprocess.run", "args": ["touch", "mine/touched"]}},
     "functools.partial": {"prior": {"_target_": "functools.partial", "_args_": [TOUCH, "touch mine/touched"]}},
     "positional": {"prior": {"_target_": "vae_lab.priors.Mixture", "_args_": [TOUCH]}},
@@ -210,12 +210,12 @@ CONFIGS = {
     "the environment in a name": {"task": "${oc.decode:${oc.env:SECRET}}"},
     "our resolver": {"task": "${output_dir:train,null,mine}"},
     "our program": {"prior": {"_target_": "vae_lab.__main__.main"}},
-    "our files": {"prior": OVERWRITE | {"_target_": "vae_lab.run_folder.RunFolder.write_metrics"}},
-    "our downloads": {"prior": {"_target_": "vae_lab.data.files._download", "url": "file:///etc/passwd"}},
+    "our files": {"prior": OVERWRITE | {"_target_": "vae_lab.runs.folder.RunFolder.write_metrics"}},
+    "our downloads": {"prior": {"_target_": "vae_lab.data.mnist_files._download", "url": "file:///etc/passwd"}},
     "a path for checkpoints": {
         "callbacks": {"c": {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": "mine"}}
     },
-    "a callback of callbacks": {"callbacks": {"c": {"d": {"_target_": "vae_lab.callbacks.BestCheckpoint"}}}},
+    "a callback of callbacks": {"callbacks": {"c": {"d": {"_target_": "vae_lab.training.callbacks.BestCheckpoint"}}}},
     "codes for a terminal": {"prior": {"_target_": "\x1b[2J\nvae_lab: all is well"}},
 }
 
@@ -254,7 +254,7 @@ def test_paths_in_a_config_lead_nowhere(home):
     def change(config):
         config["data"]["root"] = str(home / "mine")
         config["trainer"]["default_root_dir"] = str(home / "mine")
-        config["logger"] = {"csv": {"_target_": "vae_lab.loggers.CSV", "save_dir": str(home / "mine")}}
+        config["logger"] = {"csv": {"_target_": "vae_lab.training.loggers.CSV", "save_dir": str(home / "mine")}}
         config["run_dir"] = config["hydra"] = str(home / "mine")
 
     forge(home / "run", change)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers import FIGURES, call, finish, start, wait_for
-from vae_lab.resume import folder_of
+from vae_lab.runs.resume import folder_of
 
 # two epochs of 80 steps with everything that has a state: a schedule, warm-up of the KL, drawn bits, early stopping
 RUN = (
@@ -47,7 +47,7 @@ SIGNALLED = """
 import os, sys, time
 method, left, number = (sys.argv.pop(1) for _ in range(3))
 left = int(left)
-from vae_lab.vae import VAE
+from vae_lab.models.vae import VAE
 real = getattr(VAE, method)
 def signalled(*arguments):
     global left

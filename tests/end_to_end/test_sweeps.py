@@ -115,7 +115,7 @@ def test_a_finished_sweep_is_looked_through_at_once(sweep, program):
     assert done.stdout.count("finished before") == 2
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
     assert "vae_lab.sweeps.job" in imported
-    assert "vae_lab.run" not in imported
+    assert "vae_lab.tasks.run" not in imported
 
 
 def test_parallel_runs_give_what_serial_ones_give(sweep, program, tmp_path):
@@ -134,7 +134,7 @@ def test_an_unexpected_error_leaves_its_traceback_in_the_log(tmp_path):
         "import sys, importlib.abc\n"
         "class Break(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, *_):\n"
-        "        if name == 'vae_lab.run': raise RuntimeError('a disk\\nwent away')\n"
+        "        if name == 'vae_lab.tasks.run': raise RuntimeError('a disk\\nwent away')\n"
         "sys.meta_path.insert(0, Break())\n"
     )
     script = "import sitecustomize, vae_lab.cli; vae_lab.cli.main()"

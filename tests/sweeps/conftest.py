@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from vae_lab.places import CONF
+from vae_lab.paths import CONF
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 from helpers import assert_nothing_is_cut_off
-from vae_lab.sweeps import figures
-from vae_lab.sweeps.figures import NAMED, Axis, Curve, Measured
+from vae_lab.figures import sweeps as figures
+from vae_lab.figures.sweeps import NAMED, Axis, Curve, Measured
 
 LRS = [1e-4, 1e-3, 1e-2]
 LR = Axis("optimizer.lr", [1e-4, 1e-3, 1e-2, 1e-4, 1e-3], LRS)

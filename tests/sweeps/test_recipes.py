@@ -7,8 +7,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
-from vae_lab.config import check
-from vae_lab.places import CONF
+from vae_lab.config.build import check
+from vae_lab.paths import CONF
 
 
 @pytest.mark.parametrize(("name", "runs"), [("lr_coeff_hidden", 18), ("seeds", 10), ("learning_rates", 2)])

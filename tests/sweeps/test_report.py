@@ -9,12 +9,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from helpers import IMPORTS_TOLD, finish, start
-from vae_lab.loggers import TensorBoard
-from vae_lab.places import CONF
-from vae_lab.report import hparams_of
+from vae_lab.paths import CONF
 from vae_lab.sweeps import report
-from vae_lab.sweeps.page import drawn
+from vae_lab.sweeps.html import drawn
 from vae_lab.sweeps.settings import Sweep
+from vae_lab.tasks.summary import hparams_of
+from vae_lab.training.loggers import TensorBoard
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -7,7 +7,7 @@ from lightning import LightningDataModule
 from pydantic import Field
 from torch import Tensor
 
-from vae_lab.data import files
+from vae_lab.data import mnist_files as files
 from vae_lab.data.batches import Batches
 from vae_lab.data.binarization import Binarization, draw, freeze, scale
 from vae_lab.errors import ConfigError

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.distributions import Distribution, Independent, Normal, Transform, TransformedDistribution
 
+from vae_lab.distributions.planar import PlanarTransform
 from vae_lab.networks import HiddenDims, Width
-from vae_lab.planar import PlanarTransform
 from vae_lab.priors.base import Prior
 
 

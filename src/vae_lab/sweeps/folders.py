@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vae_lab.errors import RunFolderError
-from vae_lab.run_folder import RunFolder, is_finished
+from vae_lab.runs.folder import RunFolder, is_finished
 
 FAILURE = "failure.txt"  # one line, the reason; beside what the run left behind
 LONGEST = 200  # bytes; file systems allow 255, and the lock beside a folder adds to its name

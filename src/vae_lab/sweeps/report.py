@@ -4,9 +4,9 @@ import csv
 from io import StringIO
 from pathlib import Path
 
-from vae_lab.disk import replace_file
-from vae_lab.sweeps.answer import best_command, figure_of, how_sure, over_seeds
-from vae_lab.sweeps.page import page
+from vae_lab.files.atomic import replace_file
+from vae_lab.sweeps.conclusion import best_command, figure_of, how_sure, over_seeds
+from vae_lab.sweeps.html import page
 from vae_lab.sweeps.settings import Sweep, name_of, shown
 
 ROWS = 12  # of the table on the terminal

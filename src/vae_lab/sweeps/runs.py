@@ -11,9 +11,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from vae_lab.commands import APART, Leaves, choices, leaves
+from vae_lab.config.settings import APART, Leaves, choices, leaves
 from vae_lab.errors import RunFolderError
-from vae_lab.run_folder import RunFolder, is_finished, is_finite_number
+from vae_lab.runs.folder import RunFolder, is_finished, is_finite_number
 from vae_lab.sweeps.folders import FAILURE, failure_of
 
 CLASS = "._target_"
@@ -98,7 +98,7 @@ def settings_of(config: DictConfig) -> Leaves:
     """Every value that a run's result can hang on: callbacks of ours draw and save, and change nothing."""
     found = leaves(config, resolve=False)
     classes = {key.removesuffix("_target_"): str(value) for key, value in found.items() if key.endswith(CLASS)}
-    drawing = tuple(key for key, target in classes.items() if target.startswith("vae_lab.callbacks."))
+    drawing = tuple(key for key, target in classes.items() if target.startswith("vae_lab.training.callbacks."))
     return {key: value for key, value in found.items() if not key.startswith(drawing)}
 
 

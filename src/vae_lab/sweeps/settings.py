@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from vae_lab.commands import Leaves, choices, typed
+from vae_lab.config.settings import Leaves, choices, typed
 from vae_lab.sweeps.runs import CLASS, Run, read
 
 

@@ -11,11 +11,11 @@ import torch
 from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lab.estimators import Curve
+from vae_lab.evaluation.kl_estimates import Curve
+from vae_lab.models.vae import VAE
 from vae_lab.sweeps.runs import Run, settings_of
 from vae_lab.sweeps.settings import follows, name_of
 from vae_lab.sweeps.settings import shown as value_shown
-from vae_lab.vae import VAE
 
 
 def is_likelihood(config: DictConfig) -> bool:

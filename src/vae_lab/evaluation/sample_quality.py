@@ -19,12 +19,12 @@ from torchmetrics.image.fid import FrechetInceptionDistance  # torchmetrics.imag
 from torchmetrics.image.kid import KernelInceptionDistance
 from tqdm import tqdm
 
-from vae_lab import checkpoints
 from vae_lab.data.batches import Batches
 from vae_lab.data.binarization import scale
-from vae_lab.disk import replacing
 from vae_lab.errors import DiskError, RunFolderError, reason_of
+from vae_lab.files.atomic import replacing
 from vae_lab.randomness import fixed_noise
+from vae_lab.training import checkpoints
 
 log = logging.getLogger(__name__)
 

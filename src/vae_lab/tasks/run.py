@@ -18,24 +18,27 @@ from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from vae_lab import figures, machine, resume
-from vae_lab.callbacks import Clock, FigureCallback, ProgressBar, render
-from vae_lab.checkpoints import CheckpointFiles
-from vae_lab.commands import hold_to, parts_of
-from vae_lab.config import build, build_data, build_model, check
-from vae_lab.data import MNISTDataModule, files
+from vae_lab.config.build import build, build_data, build_model, check
+from vae_lab.config.settings import hold_to, parts_of
+from vae_lab.data import MNISTDataModule
+from vae_lab.data import mnist_files as files
 from vae_lab.data.binarization import scale
-from vae_lab.destination import output_dir
 from vae_lab.errors import ConfigError, DiskError, Interrupted, NonFiniteError, RunFolderError, UserError
-from vae_lab.estimators import kl_curve
-from vae_lab.evaluation import active_units, bounds_of_set, summary
-from vae_lab.interruption import Interruption
-from vae_lab.loggers import TensorBoard
+from vae_lab.evaluation.bounds import active_units, bounds_of_set, summary
+from vae_lab.evaluation.kl_estimates import kl_curve
+from vae_lab.figures import images as figures
+from vae_lab.models.vae import VAE
 from vae_lab.randomness import fixed_noise
-from vae_lab.report import device_name, estimator_table, facts_of, hparams_of, shown, table
-from vae_lab.run_folder import RunFolder
+from vae_lab.runs import resume
+from vae_lab.runs.folder import RunFolder
+from vae_lab.runs.output_folder import output_dir
 from vae_lab.sweeps.devices import devices_of_run
-from vae_lab.vae import VAE
+from vae_lab.tasks.summary import device_name, estimator_table, facts_of, hparams_of, shown, table
+from vae_lab.training import hardware as machine
+from vae_lab.training.callbacks import Clock, FigureCallback, ProgressBar, render
+from vae_lab.training.checkpoints import CheckpointFiles
+from vae_lab.training.loggers import TensorBoard
+from vae_lab.training.signals import Interruption
 
 log = logging.getLogger(__name__)
 

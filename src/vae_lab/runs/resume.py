@@ -10,9 +10,9 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.errors import ConfigError, RunFolderError
-from vae_lab.places import RUNS
-from vae_lab.run_folder import RunFolder, is_finished
-from vae_lab.trust import check_folder
+from vae_lab.files.checks import check_folder
+from vae_lab.paths import RUNS
+from vae_lab.runs.folder import RunFolder, is_finished
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def config_of(folder: RunFolder, config: DictConfig, overrides: Sequence[str]) -
     Raises:
         ConfigError: if an override would change what the run is.
     """
-    from vae_lab.commands import hold_to  # late: it takes a while to import
+    from vae_lab.config.settings import hold_to  # late: it takes a while to import
 
     hold_to(overrides, OF_RESUME, "a run goes on with its own settings, but for trainer.accelerator and data.root")
     saved = folder.read_config()

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lab import trust
-from vae_lab.disk import replace_file
 from vae_lab.errors import ConfigError, ModelSizeError, NonFiniteError, RunFolderError, reason_of
+from vae_lab.files import checks as trust
+from vae_lab.files.atomic import replace_file
 
 if TYPE_CHECKING:
-    from vae_lab.vae import VAE
+    from vae_lab.models.vae import VAE
 
 LARGEST_TABLE = 50_000_000  # bytes of metrics.json or metrics.csv: 100,000 epochs and more
 BESIDE_THE_WEIGHTS = 2**28  # bytes that building a model may take beside them, for masks and the like
@@ -133,7 +133,7 @@ class RunFolder:
         Raises:
             RunFolderError: if it is missing, unreadable, or names what no config of ours would.
         """
-        from vae_lab.config import check
+        from vae_lab.config.build import check
 
         config = self.read_plain_config()
         try:
@@ -218,7 +218,7 @@ class RunFolder:
             RunFolderError: if a file is missing or damaged, or the config describes a model that is larger than what
                 the checkpoint can hold.
         """
-        from vae_lab.config import build_model
+        from vae_lab.config.build import build_model
 
         checkpoint = self.read_checkpoint(self.best)
         try:
@@ -243,7 +243,7 @@ class RunFolder:
         Raises:
             RunFolderError: if it is missing or damaged, or the config was changed after it.
         """
-        from vae_lab import checkpoints
+        from vae_lab.training import checkpoints
 
         checkpoint = checkpoints.read(file)
         digest = self.config_digest()

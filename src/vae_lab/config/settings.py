@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.errors import ConfigError
-from vae_lab.places import CONF
+from vae_lab.paths import CONF
 
 # what is no setting of the experiment: where it ran, what was measured afterwards, and a search around it
 APART = (

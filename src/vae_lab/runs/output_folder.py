@@ -6,7 +6,7 @@ Nothing heavy is imported here: the command line asks before torch is loaded.
 from pathlib import Path
 
 from vae_lab.errors import ConfigError, RunFolderError
-from vae_lab.trust import check_file, check_folder
+from vae_lab.files.checks import check_file, check_folder
 
 REPORT = ("run.log", "sweep.csv", "report.html")  # what task=report writes into the folder of the runs
 
@@ -14,7 +14,7 @@ REPORT = ("run.log", "sweep.csv", "report.html")  # what task=report writes into
 def output_dir(task: str, run_dir: str | None, sweep_dir: str | None, resume: str | None, fresh: str) -> str:
     """The folder that this command writes to: a fresh one, or the run or sweep that it looks at again."""
     if resume:
-        from vae_lab.resume import folder_of
+        from vae_lab.runs.resume import folder_of
 
         return folder_of(resume)
     if task in ("train", "estimator_check"):

@@ -9,8 +9,8 @@ from typing import IO, Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from vae_lab.disk import replacing
 from vae_lab.errors import RunFolderError, reason_of
+from vae_lab.files.atomic import replacing
 
 # What the pickle inside one of our checkpoints names. torch's own list for weights_only=True is longer, and has
 # builtins.bytearray on it, with which a file of a few bytes takes any amount of memory.

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from vae_lab.estimators import Curve
-from vae_lab.evaluation import Bounds
+from vae_lab.evaluation.bounds import Bounds
+from vae_lab.evaluation.kl_estimates import Curve
 
 DPI = 120
 TERMS = {"nelbo": "NELBO", "reconstruction": "reconstruction", "kl": "KL"}

@@ -10,8 +10,8 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from vae_lab.errors import Interrupted
-from vae_lab.run_folder import RunFolder
-from vae_lab.vae import VAE
+from vae_lab.models.vae import VAE
+from vae_lab.runs.folder import RunFolder
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hydra.errors import HydraException
 
-from vae_lab.commands import command, overrides_of
+from vae_lab.config.settings import command, overrides_of
 from vae_lab.sweeps.runs import CLASS, Run
 from vae_lab.sweeps.settings import Setting, Sweep, difference, name_of, shown
 

@@ -12,13 +12,13 @@ from string import Template
 
 from matplotlib.figure import Figure
 
-from vae_lab.sweeps import figures
-from vae_lab.sweeps.answer import best_command, figure_of, how_sure, over_seeds, seed_commands
-from vae_lab.sweeps.figures import Axis, Curve, Measured, Value
+from vae_lab.figures import sweeps as figures
+from vae_lab.figures.sweeps import Axis, Curve, Measured, Value
+from vae_lab.sweeps.conclusion import best_command, figure_of, how_sure, over_seeds, seed_commands
 from vae_lab.sweeps.runs import Run, nelbo_by_epoch
 from vae_lab.sweeps.settings import Setting, Sweep, label_of, levels_of, name_of, shown, values_of
 
-TEMPLATE = Path(__file__).with_name("page.html")
+TEMPLATE = Path(__file__).with_name("report.html")
 SIDE_BY_SIDE = 4  # sample grids
 PIXELS_PER_INCH = 96  # of a page; the pictures themselves are finer
 LONGEST = 60  # characters of a text inside a figure

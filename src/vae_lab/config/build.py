@@ -20,15 +20,16 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 from torch import nn
 
-from vae_lab.budget import LARGEST_MODEL, Budget
-from vae_lab.data import MNISTDataModule, files
+from vae_lab.config.memory import LARGEST_MODEL, Budget
+from vae_lab.data import MNISTDataModule
+from vae_lab.data import mnist_files as files
 from vae_lab.decoders import Decoder
 from vae_lab.errors import ConfigError, UserError
 from vae_lab.likelihoods import Likelihood
 from vae_lab.losses import Loss, NoClosedFormError
+from vae_lab.models.vae import VAE
 from vae_lab.networks import HiddenDims, Width
 from vae_lab.priors import Prior
-from vae_lab.vae import VAE
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -75,9 +76,9 @@ OUR_TARGETS: dict[str, tuple[str, type]] = {
     "likelihood": ("vae_lab.likelihoods", Likelihood),
     "prior": ("vae_lab.priors", Prior),
     "loss": ("vae_lab.losses", Loss),
-    "scheduler": ("vae_lab.schedulers", FunctionType),
-    "callbacks": ("vae_lab.callbacks", Callback),
-    "logger": ("vae_lab.loggers", Logger),
+    "scheduler": ("vae_lab.training.schedulers", FunctionType),
+    "callbacks": ("vae_lab.training.callbacks", Callback),
+    "logger": ("vae_lab.training.loggers", Logger),
 }
 
 PARTIAL = ("optimizer", "scheduler")  # made by us from what is still missing
@@ -166,7 +167,7 @@ def _check_together(plain: dict[Any, Any]) -> None:
 def check_targets(config: Any, key: str = "") -> None:
     """Hold every ``_target_`` to the parts of ours, and the few of OTHER_TARGETS, that belong at its place.
 
-    The name as written and the object that it leads to must both be allowed: ``vae_lab.run.os.system`` is
+    The name as written and the object that it leads to must both be allowed: ``vae_lab.tasks.run.os.system`` is
     written as ours and is not, and ``vae_lab.cli.main`` is ours and no part.
 
     Raises:

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from vae_lab.checkpoints import to_start_of_epoch
 from vae_lab.decoders import Decoder
 from vae_lab.errors import NonFiniteError
-from vae_lab.evaluation import bounds
+from vae_lab.evaluation.bounds import bounds
 from vae_lab.losses import Loss, Terms
 from vae_lab.priors import Prior
 from vae_lab.randomness import fixed_noise
+from vae_lab.training.checkpoints import to_start_of_epoch
 
 Batch = Tensor | Sequence[Tensor]
 

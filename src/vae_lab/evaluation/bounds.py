@@ -45,7 +45,7 @@ def bounds(parts: Parts, x: Tensor, k: int, decoded_at_once: int = DECODED_AT_ON
     >>> from vae_lab.likelihoods import Bernoulli
     >>> from vae_lab.losses import KL
     >>> from vae_lab.priors import StandardNormal
-    >>> from vae_lab.vae import VAE
+    >>> from vae_lab.models.vae import VAE
     >>> model = VAE(MLPEncoder(2, [8]), MLPDecoder(2, [8], Bernoulli()), StandardNormal(2), KL())
     >>> found = bounds(model, torch.ones(3, 1, 28, 28), k=10)
     >>> found.nll.shape, bool((found.nll <= found.nelbo).all())

@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard.summary import hparams
 
-from vae_lab.disk import replace_file
+from vae_lab.files.atomic import replace_file
 
 
 class CSV(Logger):

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from pydantic import Field
 from torch import Tensor
 
-from vae_lab import figures
+from vae_lab.figures import images as figures
+from vae_lab.models.vae import VAE
 from vae_lab.randomness import fixed_noise
-from vae_lab.run_folder import RunFolder
-from vae_lab.vae import VAE
+from vae_lab.runs.folder import RunFolder
 
 Count = Annotated[int, Field(ge=1, le=200)]
 Every = Annotated[int, Field(ge=0)]

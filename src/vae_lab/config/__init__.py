@@ -1,0 +1,1 @@
+"""Values checked against annotations, and configs made into objects."""

@@ -1,0 +1,1 @@
+"""Densities and transforms that torch and zuko lack."""

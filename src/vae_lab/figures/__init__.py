@@ -1,0 +1,1 @@
+"""Figures: tensors in, a matplotlib figure out."""

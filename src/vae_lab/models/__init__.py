@@ -1,0 +1,1 @@
+"""What encoder, decoder and prior make together."""

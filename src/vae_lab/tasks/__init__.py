@@ -1,0 +1,1 @@
+"""What one command does, from a config to its results."""

@@ -1,0 +1,1 @@
+"""Everything around Lightning's loop."""
