@@ -12,7 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from vae_lab.config.settings import command, overrides_of
+from vae_lab.config.settings import command, overrides_to_repeat
 from vae_lab.runs.folder import RunFolder
 
 PUBLISHED = {
@@ -61,9 +61,10 @@ The untrained notebook model, one batch of 256 images, {n:,} samples of z an ima
 
 
 def recognise(run: Path) -> tuple[str, tuple[str, ...]]:
-    """The recipe that a run differs least from, and the overrides that make up the difference; seeds are one row."""
-    overrides = [item for item in overrides_of(RunFolder(run).read_plain_config()) if not item.startswith("seed=")]
-    recipe = overrides[0] if overrides and overrides[0].startswith("experiment=") else ""
+    """The recipe of a run, and the overrides beside it; seeds are one row."""
+    overrides = overrides_to_repeat(RunFolder(run).read_overrides() or [])
+    overrides = [item for item in overrides if not item.startswith("seed=")]
+    recipe = next((item for item in overrides if item.startswith("experiment=")), "")
     return recipe.removeprefix("experiment="), tuple(item for item in overrides if item != recipe)
 
 

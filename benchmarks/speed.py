@@ -1,8 +1,10 @@
-"""How fast vae_lab trains, beside the loops of rivals.py: python benchmarks/speed.py [ROUNDS]
+"""How fast vae_lab trains, beside the loops of rivals.py: python benchmarks/speed.py [ROUNDS [THREADS [SRC]]]
 
-Every loop is a process of its own on one core with one thread; the loops take turns in each round, so that the
-machine's moods meet all of them, and medians with their ranges are reported. vae_lab is the real program,
-`python -m vae_lab`, with its default callbacks and loggers. Writes docs/speed.md and docs/images/speed.png.
+Every loop is a process of its own, on one core with one thread unless THREADS says more. The loops take turns in
+each round, so that the machine's moods meet all of them, and medians with their ranges are reported. vae_lab is the
+real program, `python -m vae_lab`, with its default callbacks and loggers. Writes docs/speed.md and
+docs/images/speed.png; with SRC, the src folder of another checkout, it compares the two programs and the tuned bare
+loop alone, and writes nothing.
 """
 
 import datetime
@@ -31,7 +33,7 @@ LOOPS = ("floor", "kept", "tuned", "notebook", "lightning", "pythae", "vae_lab")
 NAMES = {
     "floor": "bare loop",
     "kept": "bare loop, freed memory kept",
-    "tuned": "bare loop, told all of `vae_lab.training.hardware`",
+    "tuned": "bare loop, set up as vae_lab does it",
     "notebook": "notebook loop, DataLoader",
     "lightning": "default Lightning, DataLoader",
     "pythae": "pythae",
@@ -40,7 +42,7 @@ NAMES = {
 SHORT = {
     "floor": "bare loop",
     "kept": "bare, memory kept",
-    "tuned": "bare, all of machine",
+    "tuned": "bare, set up alike",
     "notebook": "notebook",
     "lightning": "default Lightning",
     "pythae": "pythae",
@@ -55,11 +57,11 @@ MODEL_NAMES = {
 
 HEAD = """# Speed
 
-Training images per second on one core: medians of {rounds} interleaved rounds (lowest – highest), and their ratio to
-the bare loop that keeps freed memory. {machine}, {versions}, {date}; one thread, MNIST. The bare loops hold everything
-in memory, use the fused Adam and log nothing; vae_lab runs with its default callbacks, logs and checkpoints, and is
-counted from its first step to the end of training. Peak memory is that of the whole process, its imports included.
-Made by `python benchmarks/speed.py`.
+Training images per second: medians of {rounds} interleaved rounds (lowest – highest), and their ratio to
+the bare loop that keeps freed memory. {machine}, {versions}, {date}; {threads} threads on as many cores, MNIST.
+The bare loops hold everything in memory, use the fused Adam and log nothing; vae_lab runs with its default callbacks,
+logs and checkpoints, and is counted from its first step to the end of training. Peak memory is that of the whole
+process, its imports included. Made by `python benchmarks/speed.py`.
 
 ![images per second](images/speed.png)
 """
@@ -67,9 +69,8 @@ Made by `python benchmarks/speed.py`.
 TAIL = """
 ## By size
 
-`python benchmarks/sizes.py`: the same two loops, `python -m vae_lab` and the bare loop told all of
-`vae_lab.training.hardware`,
-around a net 784-512-512-20 with batches of 128.
+`python benchmarks/sizes.py`: the same two loops, `python -m vae_lab` and the bare loop set up as vae_lab
+does it, around a net 784-512-512-20 with batches of 128.
 
 ![images per second by batch, latent dimensions and width](images/sizes.png)
 """
@@ -105,17 +106,24 @@ def overrides(model: Model) -> list[str]:
     ]
 
 
-def measure(loop: str, model: Model) -> Measured:
-    """Run one loop in a process of its own, on this machine's first core."""
+def measure(loop: str, model: Model, threads: int = 1, src: Path | None = None) -> Measured:
+    """Run one loop in a process of its own, on as many of this machine's cores as it has threads.
+
+    Args:
+        loop: name of the loop.
+        model: what it trains.
+        threads: number of threads.
+        src: src folder of the checkout that the program is taken from; None is the one that is installed.
+    """
     with tempfile.TemporaryDirectory() as folder:
         if loop == "vae_lab":
             command = ["-m", "vae_lab", *overrides(model), f"hydra.run.dir={folder}/run"]
         else:
             command = [str(HERE / "rivals.py"), loop, json.dumps(model._asdict())]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | ({"PYTHONPATH": str(src)} if src else {})
         with Path(folder, "out").open("w+") as out:
             process = subprocess.Popen([sys.executable, *command], env=environment, stdout=out, stderr=out)
-            os.sched_setaffinity(process.pid, {0})
+            os.sched_setaffinity(process.pid, range(threads))
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             out.seek(0)
@@ -175,6 +183,26 @@ def chart(found: dict[str, dict[str, list[Measured]]]) -> Figure:
     return figure
 
 
+def compare(rounds: int, threads: int, src: Path) -> None:
+    """This program, that of another checkout and the tuned bare loop in turns: medians, and ratios round by round."""
+    for name, model in MODELS.items():
+        rates: dict[str, list[float]] = defaultdict(list)
+        for _ in range(rounds):
+            rates["now"].append(measure("vae_lab", model, threads).images_per_second)
+            rates["other"].append(measure("vae_lab", model, threads, src).images_per_second)
+            rates["bare"].append(measure("tuned", model, threads).images_per_second)
+        shown = "  ".join(f"{loop} {statistics.median(found):9,.0f}" for loop, found in rates.items())
+        ratios = {
+            loop: sorted(now / other for now, other in zip(rates["now"], rates[loop], strict=True))
+            for loop in ("other", "bare")
+        }
+        spread = "  ".join(
+            f"now/{loop} {statistics.median(found):.3f} ({found[0]:.3f} – {found[-1]:.3f})"
+            for loop, found in ratios.items()
+        )
+        print(f"{threads} threads  {name:8} images/s: {shown}  {spread}", flush=True)
+
+
 def machine() -> str:
     """The processor, as the system names it."""
     info = Path("/proc/cpuinfo")
@@ -182,19 +210,20 @@ def machine() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def main(rounds: int) -> None:
+def main(rounds: int, threads: int) -> None:
     """Measure, print, save."""
     found: dict[str, dict[str, list[Measured]]] = {name: defaultdict(list) for name in MODELS}
     for turn in range(rounds):
         for name in MODELS:
             for loop in loops_of(name):
-                found[name][loop].append(measure(loop, MODELS[name]))
+                found[name][loop].append(measure(loop, MODELS[name], threads))
                 rate = found[name][loop][-1].images_per_second
                 print(f"round {turn + 1}/{rounds}  {name:8} {loop:10} {rate:10,.0f} images/s", file=sys.stderr)
     if not importlib.util.find_spec("pythae"):
         print("pythae is not installed (pip install pythae) and was left out", file=sys.stderr)
     head = HEAD.format(
         rounds=rounds,
+        threads=threads,
         machine=machine(),
         versions=f"torch {torch.__version__.partition('+')[0]}",
         date=datetime.date.today().isoformat(),
@@ -206,4 +235,9 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    arguments = sys.argv[1:]
+    turns, cores = (int(value) for value in (*arguments[:2], *("5", "1")[len(arguments[:2]) :]))
+    if len(arguments) > 2:
+        compare(turns, cores, Path(arguments[2]))
+    else:
+        main(turns, cores)

@@ -14,13 +14,13 @@ import time
 # the program, which says when the first call of training_step begins
 FIRST_STEP = """
 import sys, time
-from vae_lab.models.vae import VAE
-steps = VAE._steps_to_take
-def first(model):
+from vae_lab.training.module import Training
+steps = Training._steps_to_take
+def first(training):
     print("first step at", time.time(), file=sys.stderr)
-    VAE._steps_to_take = steps
-    return steps(model)
-VAE._steps_to_take = first
+    Training._steps_to_take = steps
+    return steps(training)
+Training._steps_to_take = first
 from vae_lab.cli import main
 main()
 """

@@ -16,7 +16,6 @@ import torch
 from lightning import Trainer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from torch import nn
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 from vae_lab import cli
@@ -24,18 +23,21 @@ from vae_lab.decoders import MLPDecoder
 from vae_lab.encoders import MLPEncoder
 from vae_lab.likelihoods import Bernoulli
 from vae_lab.losses import KL, Loss
-from vae_lab.models.vae import VAE
-from vae_lab.priors import StandardNormal
+from vae_lab.models import VAE, Model
+from vae_lab.priors import Prior, StandardNormal
+from vae_lab.training.module import Training
+
+SHAPE = (1, 28, 28)
 
 
-def small_vae(latent_dim: int = 2, loss: Loss | None = None, **options) -> VAE:
-    return VAE(
-        MLPEncoder(latent_dim, [32, 16]),
-        MLPDecoder(latent_dim, [32, 16], Bernoulli()),
-        options.pop("prior", None) or StandardNormal(latent_dim),
-        loss or KL(),
-        **options,
-    )
+def small_vae(latent_dim: int = 2, prior: Prior | None = None) -> VAE:
+    encoder = MLPEncoder(latent_dim, [32, 16], SHAPE)
+    decoder = MLPDecoder(latent_dim, [32, 16], Bernoulli(), SHAPE)
+    return VAE(encoder, decoder, prior or StandardNormal(latent_dim))
+
+
+def small_training(latent_dim: int = 2, loss: Loss | None = None, **options) -> Training:
+    return Training(small_vae(latent_dim, options.pop("prior", None)), loss or KL(), **options)
 
 
 def digits(n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,13 +74,11 @@ def assert_nothing_is_cut_off(figure: Figure) -> None:
         assert box.y1 <= whole.y1 + 1
 
 
-class LinearGaussian(nn.Module):
+class LinearGaussian(VAE):
     """p(z) = N(0, I), p(x|z) = N(Wz + b, s²I): its evidence and posterior are known exactly."""
 
-    image_shape = (1, 2, 3)
-
     def __init__(self, latent: int = 2) -> None:
-        super().__init__()
+        Model.__init__(self, (1, 2, 3))
         self.w = torch.randn(6, latent, dtype=torch.float64)
         self.b = torch.randn(6, dtype=torch.float64)
         self.s2 = 0.3

@@ -1,18 +1,19 @@
-"""Values are held to the annotations of the arguments that they become."""
+"""Values are checked against the annotations of the arguments that they become, and become objects."""
 
 import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from vae_lab.config.build import build_model, check, check_targets
+from vae_lab.config.build import build_data, build_model, build_training, image_shape_of
+from vae_lab.config.check import check
+from vae_lab.config.targets import check_targets
 from vae_lab.errors import ConfigError
 from vae_lab.paths import CONF
-from vae_lab.runs.output_folder import output_dir
+from vae_lab.training import callbacks
 
 
 @pytest.fixture
 def compose():
-    OmegaConf.register_new_resolver("output_dir", output_dir, replace=True)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         yield lambda *overrides: hydra.compose("config", list(overrides))
 
@@ -30,7 +31,10 @@ def test_every_choice_composes_checks_and_builds(compose, choice):
     config = compose(choice, *(["loss=sgvb"] if choice.startswith("prior=") else []))
     check(config)
     check_targets(OmegaConf.to_container(config, resolve=True))
-    assert build_model(config).sample(2).shape == (2, 1, 28, 28)
+    data = build_data(config)
+    model = build_model(config, image_shape_of(config, data))
+    assert model.sample(2).shape == (2, *data.image_shape)
+    build_training(config, model)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +56,11 @@ def test_every_choice_composes_checks_and_builds(compose, choice):
         ("callbacks.samples.rows=0", "callbacks.samples.rows=0: must be greater than or equal to 1"),
         ("+decoder.layernorm=true", "decoder.layernorm=True: .* takes no such argument, did you mean .*layer_norm"),
         ("trainer.devices={}", "trainer.devices={}: "),
+        ("image_shape=[28,28]", "image_shape=[28,28]: "),
+        ("image_shape=[1,0,28]", "image_shape=[1,0,28]: must be greater than or equal to 1"),
+        ("matmul=fast", "matmul=fast: must be 'auto', 'onednn' or 'torch'"),
+        ("+encoder.image_shape=[1,28,28]", "encoder.image_shape=[1,28,28]: is the data's; leave it out"),
+        ("+decoder.image_shape=[1,28,28]", "decoder.image_shape=[1,28,28]: is the data's; leave it out"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_it(compose, override, line):
@@ -75,19 +84,19 @@ def test_how_seldom_something_is_done_has_no_limit(compose, override):
         7,
         ["vae_lab.priors.Mixture"],
         # written as ours
-        "vae_lab.tasks.run.platform.os.system",
+        "vae_lab.cli.os.system",
         "vae_lab.priors.os.system",
         "vae_lab.priors.torch.load",
         # ours, and no prior
         "vae_lab.__main__.main",
         "vae_lab.runs.folder.RunFolder.write_metrics",
-        "vae_lab.data.mnist_files._download",
+        "vae_lab.data.mirrors._download",
         "vae_lab.encoders.MLPEncoder",
         "vae_lab.priors.Prior",
         "lightning.Trainer",
     ],
 )
-def test_only_a_part_of_ours_is_allowed_at_its_place(target):
+def test_only_our_parts_are_allowed_at_their_place(target):
     with pytest.raises(ConfigError, match="only vae_lab's own parts"):
         check_targets({"prior": {"_target_": target}})
 
@@ -109,7 +118,77 @@ def test_what_would_pass_arguments_by_their_check_is_refused(key):
         check_targets({"prior": {"_target_": "vae_lab.priors.Mixture", key: True}})
 
 
+@pytest.mark.parametrize(
+    ("key", "target"),
+    [
+        ("model", "vae_lab.models.VAE"),
+        ("posterior", "vae_lab.posteriors.DiagonalNormal"),
+        ("encoder.posterior", "vae_lab.posteriors.DiagonalNormal"),
+        ("decoder.likelihood", "vae_lab.likelihoods.Bernoulli"),
+        ("scheduler", "vae_lab.training.schedulers.warmup_cosine"),
+        # offered there, and defined elsewhere in vae_lab
+        *((f"callbacks.{name}", f"vae_lab.training.callbacks.{name}") for name in callbacks.__all__),
+    ],
+)
+def test_what_a_module_offers_is_allowed(key, target):
+    *groups, name = key.split(".")
+    node = {name: {"_target_": target}}
+    for group in reversed(groups):
+        node = {group: node}
+    check_targets(node)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "vae_lab.models.Model",
+        "vae_lab.models.Draws",
+        "vae_lab.posteriors.Posterior",
+        "vae_lab.posteriors.Size",
+        "vae_lab.training.callbacks.FigureCallback",
+        "vae_lab.training.figures.FigureCallback",
+    ],
+)
+@pytest.mark.parametrize("key", ["model", "posterior", "callbacks.a"])
+def test_what_is_no_part_is_refused(key, target):
+    group, _, name = key.partition(".")
+    node = {"_target_": target}
+    with pytest.raises(ConfigError, match="only vae_lab's own parts"):
+        check_targets({group: {name: node} if name else node})
+
+
+def test_the_data_say_the_shape_of_the_images(compose):
+    config = compose()
+    data = build_data(config)
+    assert tuple(image_shape_of(config, data)) == (1, 28, 28)
+    config.image_shape = [1, 28, 28]
+    assert tuple(image_shape_of(config, data)) == (1, 28, 28)
+    config.image_shape = [3, 28, 28]
+    with pytest.raises(ConfigError, match=r"image_shape=\[3,28,28\]: .* \[1, 28, 28\]; leave it out"):
+        image_shape_of(config, data)
+
+
+@pytest.mark.parametrize(
+    ("override", "images"), [("data.eval_batch_size=1000000", 60_000), ("data.batch_size=1000", 1000)]
+)
+def test_too_many_images_decoded_at_once_are_refused(compose, override, images):
+    with pytest.raises(ConfigError, match=f"loss.samples=3000: with {override.partition('=')[0]}={images} .* decoded"):
+        build_data(compose("loss.samples=3000", override))
+
+
+def test_a_loss_without_a_closed_form_names_another(compose):
+    config = compose("prior=mixture", "loss=kl")
+    with pytest.raises(ConfigError, match=r"loss=kl: .* use loss=sgvb"):
+        build_training(config, build_model(config, (1, 28, 28)))
+
+
+def test_parts_that_do_not_fit_are_one_line(compose):
+    config = compose("prior.latent_dim=3")
+    with pytest.raises(ConfigError, match=r"encoder=MLPEncoder: does not fit the other parts"):
+        build_model(config, (1, 28, 28))
+
+
 def test_lists_reach_constructors_as_plain_lists(compose):
-    model = build_model(compose("hidden_dims=[20,10]"))
+    model = build_model(compose("hidden_dims=[20,10]"), (1, 28, 28))
     assert model.encoder.net[0].out_features == 20
     assert model.decoder.net[0].out_features == 10

@@ -4,19 +4,22 @@ import pytest
 import torch
 from torch import nn
 
+from helpers import SHAPE
 from vae_lab.decoders import ConvDecoder, MLPDecoder
 from vae_lab.encoders import ConvEncoder
 from vae_lab.likelihoods import Bernoulli, Gaussian
 
 DECODERS = {
-    "mlp": lambda latent_dim, likelihood: MLPDecoder(latent_dim, [24, 12], likelihood),
-    "conv": lambda latent_dim, likelihood: ConvDecoder(latent_dim, [4, 6], likelihood),
-    "mlp with layer norm": lambda latent_dim, likelihood: MLPDecoder(latent_dim, [24], likelihood, layer_norm=True),
+    "mlp": lambda latent_dim, likelihood: MLPDecoder(latent_dim, [24, 12], likelihood, SHAPE),
+    "conv": lambda latent_dim, likelihood: ConvDecoder(latent_dim, [4, 6], likelihood, SHAPE),
+    "mlp with layer norm": lambda latent_dim, likelihood: MLPDecoder(
+        latent_dim, [24], likelihood, SHAPE, layer_norm=True
+    ),
 }
 
 
 @pytest.mark.parametrize("name", DECODERS)
-@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian()])
+@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian(), Gaussian(learned="per_pixel")])
 @pytest.mark.parametrize("shape", [(4,), (3, 4), (1, 1)])
 def test_codes_become_a_distribution_over_images(name, likelihood, shape):
     images = DECODERS[name](5, likelihood)(torch.randn(*shape, 5))
@@ -37,13 +40,13 @@ def test_every_parameter_learns(name):
 
 def test_the_mlp_mirrors_the_encoder_and_leaves_the_list_alone():
     dims = [9, 8, 7]
-    decoder = MLPDecoder(2, dims, Bernoulli())
+    decoder = MLPDecoder(2, dims, Bernoulli(), SHAPE)
     assert [layer.out_features for layer in decoder.net if isinstance(layer, nn.Linear)] == [7, 8, 9, 784]
     assert dims == [9, 8, 7]
 
 
 @pytest.mark.parametrize("name", DECODERS)
-@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian(squash=False)])
+@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian(squash=False), Gaussian(learned="per_pixel")])
 def test_starting_at_the_mean_image_brings_the_mean_there(name, likelihood):
     decoder, mean = DECODERS[name](2, likelihood), 0.1 + 0.8 * torch.rand(1, 28, 28)
     decoder.start_at(mean)
@@ -67,11 +70,22 @@ def test_transposed_convolutions_give_back_every_size(size, channels, kernel, st
 
 def test_too_many_convolutions_are_refused():
     with pytest.raises(ValueError, match="leave nothing of 28 pixels"):
-        ConvDecoder(2, [4] * 6, Bernoulli())
+        ConvDecoder(2, [4] * 6, Bernoulli(), SHAPE)
 
 
 def test_the_default_sizes_are_the_sheets():
-    encoder, decoder = ConvEncoder(32, [32, 64]), ConvDecoder(32, [32, 64], Bernoulli())
+    encoder, decoder = ConvEncoder(32, [32, 64], SHAPE), ConvDecoder(32, [32, 64], Bernoulli(), SHAPE)
     assert encoder.net[-1].in_features == 3136
     assert [tuple(p.shape) for p in decoder.net[-1].parameters()] == [(32, 1, 4, 4), (1,)]
     assert sum(p.numel() for p in decoder.parameters()) == 33 * 3136 + 64 * 32 * 16 + 32 + 32 * 16 + 1
+
+
+@pytest.mark.parametrize("kind", [MLPDecoder, ConvDecoder])
+def test_a_scale_for_each_pixel_is_learned(kind):
+    shape = (3, 12, 9)
+    decoder = kind(2, [4, 6], Gaussian(scale=0.3, learned="per_pixel"), shape)
+    images = decoder(torch.randn(7, 5, 2))
+    assert images.mean.shape == images.stddev.shape == (7, 5, *shape)
+    assert images.stddev[0, 0].unique().numel() > 10
+    images.log_prob(torch.rand(shape)).sum().backward()
+    assert all(parameter.grad is not None for parameter in decoder.net.parameters())

@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from helpers import SHAPE
 from vae_lab.encoders import ConvEncoder, MLPEncoder
+from vae_lab.posteriors import DiagonalNormal
 
 ENCODERS = {
-    "mlp": lambda latent_dim: MLPEncoder(latent_dim, [24, 12]),
-    "conv": lambda latent_dim: ConvEncoder(latent_dim, [4, 6]),
-    "mlp with layer norm": lambda latent_dim: MLPEncoder(latent_dim, [24], activation="tanh", layer_norm=True),
+    "mlp": lambda latent_dim: MLPEncoder(latent_dim, [24, 12], SHAPE),
+    "conv": lambda latent_dim: ConvEncoder(latent_dim, [4, 6], SHAPE),
+    "mlp with layer norm": lambda latent_dim: MLPEncoder(latent_dim, [24], SHAPE, activation="tanh", layer_norm=True),
 }
 
 
@@ -38,6 +40,20 @@ def test_every_parameter_learns(name):
 @pytest.mark.parametrize("dims", [[5], [9, 8, 7, 6]])
 def test_hidden_dims_are_the_layers_and_stay_the_callers(dims):
     given = list(dims)
-    linears = [layer for layer in MLPEncoder(2, given).net if isinstance(layer, nn.Linear)]
+    linears = [layer for layer in MLPEncoder(2, given, SHAPE).net if isinstance(layer, nn.Linear)]
     assert [layer.out_features for layer in linears] == [*dims, 4]
     assert given == dims
+
+
+@pytest.mark.parametrize("kind", [MLPEncoder, ConvEncoder])
+def test_a_posterior_of_another_length_is_refused(kind):
+    with pytest.raises(ValueError, match="its codes have 2 numbers, those of its posterior 3"):
+        kind(2, [4], SHAPE, posterior=DiagonalNormal(3))
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 31), (1, 8, 8), (2, 48, 40)])
+@pytest.mark.parametrize("kind", [MLPEncoder, ConvEncoder])
+def test_images_of_every_shape_are_taken(kind, shape):
+    posterior = kind(5, [4, 6], shape)(torch.rand(3, *shape))
+    assert posterior.batch_shape == (3,)
+    assert posterior.event_shape == (5,)

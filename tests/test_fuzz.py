@@ -1,6 +1,6 @@
 """Configurations that nobody thought of: valid ones run whole, invalid ones end in one line.
 
-VAE_LAB_FUZZ=300 draws so many of each, anew each time; without it the same few are drawn each time.
+VAE_LAB_FUZZ=300 draws so many of each, others each time; without it the same few are drawn each time.
 """
 
 import copy
@@ -22,6 +22,7 @@ import vae_lab
 from helpers import FIGURES, call
 from vae_lab.cli import _choices, _defaults
 from vae_lab.config.build import build_data
+from vae_lab.config.saved import read_config
 from vae_lab.errors import UserError
 from vae_lab.paths import CONF
 from vae_lab.runs.folder import RunFolder
@@ -213,7 +214,7 @@ def test_a_strange_value_in_a_run_folder_is_refused_or_harmless(stranger, data):
     folder.config_file.write_text(yaml.safe_dump(config))
     try:
         assert vae_lab.load(folder.path).sample(2).isfinite().all()
-        build_data(folder.read_config())
+        build_data(read_config(folder))
     except UserError as error:
         assert "\n" not in str(error)  # noqa: PT017  (whether it raises is what was drawn)
 

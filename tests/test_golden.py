@@ -11,9 +11,9 @@ import lightning
 import pytest
 from lightning import Trainer
 
-from vae_lab.config.build import build_data, build_model
-from vae_lab.models.vae import TermSums
+from vae_lab.config.build import build_data, build_model, build_training
 from vae_lab.paths import CONF
+from vae_lab.training.sums import RunningSums
 
 STEPS = 20
 GOLDEN = {
@@ -91,18 +91,19 @@ def losses(recipe: str, root: str | None) -> list[float]:
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose("config", [f"experiment={recipe}", f"data.root={root}" if root else "data.root=null"])
     lightning.seed_everything(config.seed, verbose=False)
-    data, model = build_data(config), build_model(config)
+    data = build_data(config)
+    training = build_training(config, build_model(config, data.image_shape))
     data.setup()
     if config.start_at_data_mean:
-        model.decoder.start_at(data.mean_image())
+        training.model.start_at(data.mean_image())
     found: list[float] = []
 
-    def add(sums, terms):
-        found.append(terms.nelbo.mean().item())
-        real(sums, terms)
+    def add(sums, figures):
+        found.append(figures["nelbo"].mean().item())
+        real(sums, figures)
 
-    real = TermSums.add
-    with patch.object(TermSums, "add", add):
+    real = RunningSums.add
+    with patch.object(RunningSums, "add", add):
         trainer = Trainer(
             accelerator="cpu",
             max_steps=STEPS,
@@ -112,7 +113,7 @@ def losses(recipe: str, root: str | None) -> list[float]:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(model, data)
+        trainer.fit(training, data)
     return found
 
 

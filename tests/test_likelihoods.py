@@ -67,8 +67,41 @@ def test_a_learned_scale_finds_the_spread_of_the_data():
     assert not Gaussian().log_scale.requires_grad
 
 
-@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian(squash=True), Gaussian(squash=False)])
+@pytest.mark.parametrize(
+    "likelihood", [Bernoulli(), Gaussian(squash=True), Gaussian(squash=False), Gaussian(learned="per_pixel")]
+)
 def test_link_gives_the_output_whose_mean_it_is(likelihood):
     mean = torch.rand(1, 28, 28) * 0.9 + 0.05
     torch.testing.assert_close(likelihood(likelihood.link(mean)).mean, mean)
+    assert likelihood.link(mean).shape == (likelihood.outputs, 28, 28)
     assert likelihood.link(torch.zeros(1, 28, 28)).isfinite().all()
+
+
+@pytest.mark.parametrize("width", [-30.0, -1.0, 0.0, 4.0])
+def test_the_density_of_a_pixel_with_its_own_scale_integrates_to_one(width):
+    likelihood = Gaussian(scale=0.4, learned="per_pixel", squash=False).double()
+    pixels = likelihood(torch.tensor([0.3, width], dtype=torch.float64).view(2, 1, 1))
+    scale = pixels.stddev.item()
+    assert scale >= 1 / 256
+    x = torch.linspace(0.3 - 12 * scale, 0.3 + 12 * scale, 4001, dtype=torch.float64)
+    density = pixels.log_prob(x.view(-1, 1, 1, 1)).exp()
+    assert torch.trapezoid(density, x).item() == pytest.approx(1, abs=1e-6)
+
+
+def test_scales_of_pixels_find_the_spread_of_the_data():
+    likelihood = Gaussian(scale=0.5, learned="per_pixel", squash=False)
+    spread = torch.tensor([[0.02, 0.1], [0.3, 1.0]])
+    x = spread * torch.randn(4000, 1, 2, 2)
+    output = torch.zeros(2, 2, 2, requires_grad=True)
+    optimizer = torch.optim.Adam([output], lr=0.1)
+    for _ in range(400):
+        optimizer.zero_grad()
+        (-likelihood(output).log_prob(x).mean()).backward()
+        optimizer.step()
+    torch.testing.assert_close(likelihood(output).stddev[0].detach(), spread, rtol=0.06, atol=0)
+
+
+def test_a_scale_for_each_pixel_starts_above_its_lower_bound():
+    assert Gaussian(scale=0.3, learned="per_pixel")(torch.zeros(2, 3, 3)).stddev.unique().item() == pytest.approx(0.3)
+    with pytest.raises(ValueError, match="above 1/256"):
+        Gaussian(scale=0.001, learned="per_pixel")

@@ -7,11 +7,11 @@ import torch
 from torch.distributions import Independent, Normal
 from torch.utils.data import DataLoader
 
-from helpers import digits, small_vae, trainer
-from vae_lab.encoders import diagonal_normal
+from helpers import digits, small_training, small_vae, trainer
 from vae_lab.errors import NonFiniteError
 from vae_lab.likelihoods import Bernoulli, Gaussian
 from vae_lab.losses import KL, SGVB
+from vae_lab.posteriors import DiagonalNormal
 from vae_lab.priors import Flow, Mixture, PlanarFlow, StandardNormal, Vamp
 
 PRIORS = {
@@ -39,27 +39,27 @@ def gradients_are_finite(model, loss) -> bool:
 @pytest.mark.parametrize("name", PRIORS)
 def test_images_of_one_kind_and_batches_of_one(name, latent):
     for x in IMAGES.values():
-        model = small_vae(latent, SGVB(), prior=PRIORS[name](latent))
-        terms = model.loss(model, x)
-        assert terms.nelbo.shape == (len(x),)
-        assert terms.nelbo.isfinite().all()
-        assert gradients_are_finite(model, terms.nelbo.mean())
+        model = small_vae(latent, PRIORS[name](latent))
+        loss, figures = SGVB()(model, x)
+        assert figures["nelbo"].shape == (len(x),)
+        assert figures["nelbo"].isfinite().all()
+        assert gradients_are_finite(model, loss)
         assert model.log_prob(x, k=5).isfinite().all()
 
 
 @pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed"])
 @pytest.mark.parametrize("name", PRIORS)
 def test_every_precision_trains(tmp_path, small_data, name, precision):
-    model = small_vae(2, SGVB(), prior=PRIORS[name](2))
-    trainer(tmp_path, max_epochs=1, limit_train_batches=3, precision=precision).fit(model, small_data)
-    assert math.isfinite(model.history[-1]["nelbo" if "nelbo" in model.history[-1] else "train/nelbo"])
-    assert all(p.isfinite().all() for p in model.parameters())
+    training = small_training(2, SGVB(), prior=PRIORS[name](2))
+    trainer(tmp_path, max_epochs=1, limit_train_batches=3, precision=precision).fit(training, small_data)
+    assert math.isfinite(training.model.history[-1]["val/nelbo"])
+    assert all(p.isfinite().all() for p in training.parameters())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "64-true"])
 def test_every_precision_of_a_gpu_trains(tmp_path, small_data, precision):
-    model = small_vae(2, SGVB(), prior=Mixture(2))
+    model = small_training(2, SGVB(), prior=Mixture(2))
     trainer(tmp_path, accelerator="gpu", max_epochs=2, precision=precision).fit(model, small_data)
     assert all(p.isfinite().all() for p in model.parameters())
 
@@ -99,7 +99,7 @@ def test_log_densities_of_grey_images_against_double_precision(scale):
 @pytest.mark.parametrize("reach", [1.0, 30.0])
 @pytest.mark.parametrize("name", PRIORS)
 def test_log_densities_of_codes_against_double_precision(name, reach):
-    model = small_vae(5, SGVB(), prior=PRIORS[name](5))
+    model = small_vae(5, PRIORS[name](5))
     z = reach * torch.randn(50, 5)
     with torch.no_grad():
         single = model.prior().log_prob(z)
@@ -112,7 +112,7 @@ def test_log_densities_of_codes_against_double_precision(name, reach):
 def test_posteriors_that_collapse_or_explode(log_variance):
     """σ from 4e-18 to 2e17: the KL and its gradient are right. Further out it is infinite, and training stops."""
     parameters = torch.cat((torch.zeros(1, 3), torch.full((1, 3), log_variance)), 1).requires_grad_()
-    posterior = diagonal_normal(parameters)
+    posterior = DiagonalNormal(3)(parameters)
     standard = Independent(Normal(torch.zeros(3), torch.ones(3)), 1)
     kl = torch.distributions.kl_divergence(posterior, standard)
     exact = 1.5 * (math.exp(log_variance) - 1 - log_variance)
@@ -124,8 +124,8 @@ def test_posteriors_that_collapse_or_explode(log_variance):
 @pytest.mark.parametrize("log_variance", [-1e3, -200.0, 200.0])
 @pytest.mark.parametrize("loss", [KL, SGVB])
 def test_a_posterior_out_of_range_stops_the_training_by_name(tmp_path, small_data, log_variance, loss):
-    model = small_vae(loss=loss())
-    model.encoder.net[-1].bias.data[2:] = log_variance
+    model = small_training(loss=loss())
+    model.model.encoder.net[-1].bias.data[2:] = log_variance
     assert "kl" in end_of(lambda: trainer(tmp_path, max_epochs=1).fit(model, small_data))
 
 
@@ -138,12 +138,12 @@ def end_of(fit) -> str:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("where", ["an image", "a weight"])
 def test_what_is_not_finite_stops_the_training_by_name(tmp_path, value, where):
-    model = small_vae()
+    model = small_training()
     x = digits(64)[0].float() / 255
     if where == "an image":
         x[40, 0, 3, 3] = value
     else:
-        model.encoder.net[0].weight.data[0, 0] = value
+        model.model.encoder.net[0].weight.data[0, 0] = value
         x[:, 0, 0, 0] = 1
     line = end_of(lambda: trainer(tmp_path, max_epochs=1).fit(model, DataLoader(x, batch_size=32)))
     assert "epoch 0, step" in line
@@ -152,15 +152,15 @@ def test_what_is_not_finite_stops_the_training_by_name(tmp_path, value, where):
 
 
 def test_a_kl_that_explodes_stops_the_training_by_name(tmp_path, small_data):
-    model = small_vae(loss=KL())
-    model.encoder.net[-1].bias.data[2:] = 200  # log σ²
+    model = small_training(loss=KL())
+    model.model.encoder.net[-1].bias.data[2:] = 200  # log σ²
     assert "kl was not finite" in end_of(lambda: trainer(tmp_path, max_epochs=1).fit(model, small_data))
 
 
 @pytest.mark.parametrize("stage", ["validate", "test"])
 def test_a_measurement_that_is_not_finite_is_no_result(tmp_path, small_data, stage):
-    model = small_vae()
-    model.decoder.net[-1].bias.data[5] = math.nan
+    model = small_training()
+    model.model.decoder.net[-1].bias.data[5] = math.nan
     line = end_of(lambda: getattr(trainer(tmp_path), stage)(model, small_data, verbose=False))
     assert "reconstruction" in line
 
@@ -175,7 +175,7 @@ def test_weights_spoilt_by_the_last_step_of_an_epoch_are_not_kept(tmp_path, smal
             if self.steps == 5:  # of five in an epoch
                 self.param_groups[0]["params"][0].data.fill_(math.nan)
 
-    model = small_vae(optimizer=lambda parameters: Spoilt(parameters, lr=1e-6))
+    model = small_training(optimizer=lambda parameters: Spoilt(parameters, lr=1e-6))
     line = end_of(lambda: trainer(tmp_path, max_epochs=2).fit(model, small_data))
     assert "not finite" in line
     assert not list(tmp_path.rglob("*.ckpt"))

@@ -3,13 +3,14 @@
 import pytest
 import torch
 
+from helpers import SHAPE
 from vae_lab.encoders import MLPEncoder
 from vae_lab.priors import Flow, Mixture, PlanarFlow, StandardNormal, Vamp
 
 
 def vamp(latent_dim: int) -> Vamp:
     made = Vamp(components=20)
-    made.bind(MLPEncoder(latent_dim, [30]).double(), (1, 28, 28))
+    made.bind(MLPEncoder(latent_dim, [30], SHAPE).double(), SHAPE)
     return made
 
 

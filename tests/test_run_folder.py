@@ -5,8 +5,9 @@ import torch
 from omegaconf import OmegaConf
 
 import vae_lab
+from vae_lab.config.saved import read_config
 from vae_lab.errors import NonFiniteError, RunFolderError
-from vae_lab.runs.folder import RunFolder
+from vae_lab.runs.folder import RunFolder, is_finished
 
 CONFIG = {
     "latent_dim": 2,
@@ -37,7 +38,8 @@ def folder(tmp_path):
     made = RunFolder(tmp_path)
     made.write_config(OmegaConf.create(CONFIG))
     made.checkpoints.mkdir()
-    torch.save({"state_dict": build_model(OmegaConf.create(CONFIG)).state_dict(), "history": []}, made.best)
+    model = build_model(read_config(made), (1, 28, 28))
+    torch.save({"state_dict": model.state_dict(), "history": []}, made.best)
     return made
 
 
@@ -93,6 +95,80 @@ def test_an_epoch_without_validation_is_read_back(folder):
         {"epoch": 0, "train/nelbo": 200.0},
         {"epoch": 1, "train/nelbo": 190.0, "val/nelbo": 195.0},
     ]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "finished"),
+    [
+        ({"test/nelbo": 95.5}, True),
+        ({"best/nelbo": 95.5}, False),
+        ({"criterion": "frechet_distance", "test/frechet_distance": 3.0}, True),
+        ({"criterion": "frechet_distance", "test/nelbo": 95.5}, False),
+    ],
+)
+def test_a_run_is_finished_once_the_figure_that_it_is_chosen_by_was_tested(metrics, finished):
+    assert is_finished(metrics) == finished
+
+
+@pytest.mark.parametrize("criterion", ["[]", "null", "1", '"a b"', '"\\n"'])
+def test_a_criterion_is_a_name(folder, criterion):
+    folder.metrics_file.write_text(f'{{"criterion": {criterion}, "test/nelbo": 1.0}}')
+    with pytest.raises(RunFolderError, match=r"metrics\.json: damaged \(criterion is no name\)"):
+        folder.read_metrics()
+
+
+def test_overrides_are_read_back(folder):
+    assert folder.read_overrides() is None
+    given = [
+        "prior=mixture",
+        "hidden_dims=[300,300]",
+        "seed=null",
+        "data.root=/it's: here",
+        "experiment=é",
+        "k=${seed}",
+    ]
+    folder.write_overrides(given)
+    assert folder.read_overrides() == given
+    folder.write_overrides([])
+    assert folder.read_overrides() == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "seed: 0\n",
+        "- seed=0\n- 1\n",
+        "- [seed=0]\n",
+        "- &a seed=0\n- *a\n",
+        "- !!python/name:os.system ''\n",
+        "[" * 5000,
+        "- " + "9" * 5000,
+        "- " + "x" * 2000,
+        '- "seed=0\\e[2J"\n',
+        "- " + "x" * 200_000,
+        "- a\n---\n- b\n",
+        "\x00",
+    ],
+)
+def test_overrides_that_no_run_wrote_are_not_read(folder, text):
+    folder.overrides_file.write_text(text)
+    assert folder.read_overrides() is None
+
+
+def test_a_folder_of_the_first_edition_is_read(folder):
+    """It names classes where they were then, and has no model, no posterior, no image shape and no criterion."""
+    old = CONFIG | {
+        "scheduler": {"_target_": "vae_lab.schedulers.warmup_cosine", "_partial_": True},
+        "callbacks": {"best": {"_target_": "vae_lab.callbacks.BestCheckpoint"}},
+        "logger": {"csv": {"_target_": "vae_lab.loggers.CSV"}},
+    }
+    folder.config_file.write_text(OmegaConf.to_yaml(OmegaConf.create(old)))
+    config = read_config(folder)
+    assert config.scheduler._target_ == "vae_lab.training.schedulers.warmup_cosine"
+    assert config.callbacks.best._target_ == "vae_lab.training.callbacks.BestCheckpoint"
+    assert config.logger.csv._target_ == "vae_lab.training.loggers.CSV"
+    assert vae_lab.load(folder.path).sample(3).shape == (3, 1, 28, 28)
 
 
 def test_no_such_folder(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line: Hydra's entry, and its complaints in one line each.
+"""The command line: Hydra's entry, and one line for each mistake.
 
 Nothing heavy is imported here, so that --help, --cfg and shell completion answer at once.
 """
@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from vae_lab.errors import ConfigError, UserError
 from vae_lab.paths import CONF
@@ -27,46 +27,58 @@ from vae_lab.runs.output_folder import output_dir
 from vae_lab.sweeps.callback import INTERRUPTED, concluded, quoted
 from vae_lab.sweeps.folders import folder_name
 
-PLUGINS = {  # what our presets build on
-    "hydra/launcher/joblib": "hydra-joblib-launcher",
-    "hydra/launcher/submitit_slurm": "hydra-submitit-launcher",
-    "hydra/sweeper/optuna": "hydra-optuna-sweeper 'sqlalchemy<2'",
+PLUGINS = {  # what our presets build on: the choice, and what has to be installed for it
+    "hydra/launcher/joblib": ("hydra/launcher=parallel", "hydra-joblib-launcher"),
+    "hydra/launcher/submitit_slurm": ("hydra/launcher=slurm", "hydra-submitit-launcher"),
+    "hydra/sweeper/optuna": ("hydra/sweeper=search", "hydra-optuna-sweeper 'sqlalchemy<2'"),
 }
 FOLDERS = ("run_dir", "resume", "sweep_dir", "data.root", "hydra.run.dir", "hydra.sweep.dir")  # keys that name one
 
 
+def _output_dir(task: str, run_dir: str | None, sweep_dir: str | None, resume: str | None, fresh: str) -> str:
+    """The folder that a command writes to; that of a report holds runs."""
+    if task == "report" and not resume:
+        from vae_lab.sweeps.runs import find  # late: its parser takes a while to import
+
+        find(sweep_dir)
+    return output_dir(task, run_dir, sweep_dir, resume, fresh)
+
+
 # here and not in main: the processes that a launcher starts import this module and call _task
-OmegaConf.register_new_resolver("output_dir", output_dir, replace=True)
+OmegaConf.register_new_resolver("output_dir", _output_dir, replace=True)
 OmegaConf.register_new_resolver("sweep_dir", lambda given, fresh: given or fresh, replace=True)
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 
 def complaint(error: BaseException, overrides: Sequence[str]) -> str:
-    """One line for what Hydra or OmegaConf says in several."""
-    ours = _user_error(error)
-    if isinstance(ours, ConfigError):
-        default = _defaults().get(ours.key)
-        return f"{ours}" + (f"; for example {ours.key}={default}" if default is not None else "")
-    if ours is not None:
-        return str(ours)
+    """One line for what Hydra or OmegaConf says in several.
+
+    Args:
+        error: what was raised.
+        overrides: of the command line.
+    """
+    mistake = _user_error(error)
+    if isinstance(mistake, ConfigError):
+        default = _defaults().get(mistake.key)
+        return f"{mistake}" + (f"; for example {mistake.key}={default}" if default is not None else "")
+    if mistake is not None:
+        return str(mistake)
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         allowed = ", ".join(error.options)
         return f"{group}={choice}: there is no such choice{_nearest(choice, error.options)}; allowed: {allowed}"
-    text = " ".join(str(error).split())
-    found = re.search(r"In '([^']+)': Could not load '([^']+)'", text)
-    if found and found.group(2) in PLUGINS:
-        group, _, choice = found.group(1).rpartition("/")
-        return f"{group}={choice}: needs a plugin that is not installed; pip install {PLUGINS[found.group(2)]}"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file in PLUGINS:
+        preset, package = PLUGINS[error.missing_cfg_file]
+        return f"{preset}: needs a plugin that is not installed; pip install {package}"
     odd = next((given for given in overrides if _is_odd_choice(given)), None)
     if odd is not None:
         return f"{odd}: must be one of {', '.join(_choices(odd.partition('=')[0]))}"
-    found = re.search(r"Could not (?:override|find) '([^']+)'", text)
-    if found:
-        key = found.group(1)
-        given = next((o for o in overrides if o.lstrip("+~").startswith(f"{key}=")), key)
+    cause = error.__cause__
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        key = str(cause.full_key)
+        given = next((o for o in overrides if o.lstrip("+~").startswith((f"{key}=", f"{key}."))), key)
         return f"{given}: there is no key {key}{_nearest(key, list(_defaults()))}; --cfg job lists all of them"
-    return text
+    return " ".join((str(error) or str(cause)).split())
 
 
 def _choices(group: str) -> list[str]:
@@ -75,13 +87,16 @@ def _choices(group: str) -> list[str]:
 
 
 def _is_odd_choice(override: str) -> bool:
-    """Whether it gives a group something that cannot even be the name of a choice: Hydra stumbles over these."""
+    """Whether it gives a group something that cannot be the name of a choice.
+
+    What Hydra raises for these, a ValueError or a TypeError, does not say which override it is about.
+    """
     group, _, choice = override.partition("=")
     return group.isidentifier() and bool(_choices(group)) and not re.fullmatch(r"\w+(,\w+)*", choice.strip("'\""))
 
 
 def _user_error(error: BaseException | None) -> UserError | None:
-    """The mistake of the user that an exception was raised from, if any."""
+    """The user's mistake that an exception was raised from, if any."""
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__ or error.__context__
     return error
@@ -131,7 +146,7 @@ def _task(config: DictConfig) -> float | None:
 
 
 def _report(config: DictConfig) -> None:
-    """Read the runs of a folder and say what they answer."""
+    """Read the runs of a folder and report what they say."""
     from vae_lab.config.settings import hold_to  # late: they take a while to import
     from vae_lab.sweeps import report
 
@@ -139,8 +154,8 @@ def _report(config: DictConfig) -> None:
     if log.stat().st_size == 0:
         log.unlink()  # a report says nothing there
     hold_to(HydraConfig.get().overrides.task, ("task", "sweep_dir", "hydra"), "a report takes sweep_dir alone")
-    # asked again: a multirun and an explicit hydra.run.dir pass by the check inside hydra.run.dir
-    report.write(Path(output_dir(config.task, config.run_dir, config.sweep_dir, None, "")))
+    # asked again: a multirun and an explicit hydra.run.dir skip the check inside hydra.run.dir
+    report.write(Path(_output_dir(config.task, config.run_dir, config.sweep_dir, None, "")))
 
 
 def main() -> None:
@@ -170,7 +185,10 @@ def main() -> None:
 
 
 def _literal(argument: str) -> str:
-    """An argument that names a folder which is there, quoted: Hydra would read the = and , of its name as grammar."""
+    """A command line argument, quoted where it names a folder that is there.
+
+    To Hydra, = and , in the folder's name would be grammar.
+    """
     key, _, path = argument.partition("=")
     if key in FOLDERS and Path(path).is_dir() and re.search(r"[^\w./-]", path):
         return f"{key}={quoted(path)}"
@@ -178,13 +196,13 @@ def _literal(argument: str) -> str:
 
 
 def _raised_by_hydra(error: Exception) -> bool:
-    """Whether Hydra itself stumbled over the command line, as it does over a group that is named twice."""
+    """Whether Hydra's own code raised it, as it does for a group that is named twice."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return str(frame.f_globals["__name__"]).startswith("hydra.")
 
 
 def _fail(message: str) -> NoReturn:
-    # what a file of a run folder says may hold line ends, and codes that a terminal obeys
+    # text from a run folder may contain line ends, and codes that a terminal obeys
     line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
     print(f"vae_lab: {textwrap.shorten(line, 1000)}", file=sys.stderr)
     sys.exit(2)

@@ -1,4 +1,4 @@
-"""Mistakes that a user can mend: each is one line that names the key or file, and the remedy."""
+"""Mistakes that a user can correct: each is one line that names the key or file, and the remedy."""
 
 
 def reason_of(error: Exception) -> str:
@@ -14,8 +14,8 @@ class ConfigError(UserError):
     """A value of the configuration is not allowed.
 
     Args:
-        key: of the value, with dots.
-        value: as it was given.
+        key: key of the value, with dots.
+        value: the value as it was given.
         reason: what is allowed instead.
     """
 
@@ -23,6 +23,10 @@ class ConfigError(UserError):
         shown = str(value).replace(" ", "") if isinstance(value, list) else str(value)
         super().__init__(f"{key}={shown}: {reason}")
         self.key = key
+
+
+class NotOffered(UserError):
+    """A model, or a part of one, is asked for something that it does not have."""
 
 
 class ModelSizeError(UserError):
@@ -42,14 +46,14 @@ class NonFiniteError(UserError):
 
 
 class DiskError(UserError):
-    """A file of a run could not be written; what lay there before is untouched."""
+    """A file of a run could not be written; what was there before is untouched."""
 
 
 class Interrupted(BaseException):
-    """A person or the system stopped the run; like KeyboardInterrupt it passes by what mends an ``Exception``.
+    """A person or the system stopped the run; like KeyboardInterrupt, no ``except Exception`` catches it.
 
     Args:
-        number: of the signal.
+        number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:

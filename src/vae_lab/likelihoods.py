@@ -1,116 +1,46 @@
-"""Likelihoods: from a decoder's output, one value a pixel, to the distribution p(x|z) over images."""
+"""Likelihoods: from the output of a decoder's network to the distribution p(x|z) over images."""
 
 import math
-from typing import Annotated, Any
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Distribution, Independent, Normal
+from torch.nn.functional import softplus
+
+from vae_lab.annotations import Positive
+from vae_lab.distributions.images import BernoulliImage, GaussianImage
+
+ROOT_HALF = 0.5**0.5
+FINEST = 1 / 256  # smallest learned standard deviation of a pixel: grey levels lie 1/255 apart
 
 
 class Likelihood(nn.Module):
-    """What a decoder needs to know: how its output becomes a distribution, and back from a mean."""
+    """p(x|z) from what a decoder's network puts out."""
+
+    outputs: int = 1
+    """Numbers that the network puts out for each pixel and channel."""
 
     def forward(self, output: Tensor) -> Distribution:
-        """p(x|z) for network outputs (…, channels, height, width); the image is the event."""
+        """p(x|z), with the image as its event.
+
+        Args:
+            output: output of the network, (…, outputs × channels, height, width).
+        """
         raise NotImplementedError
 
     def link(self, mean: Tensor) -> Tensor:
-        """The network output whose distribution has this mean."""
+        """The output of the network whose distribution has a given mean, (outputs × channels, height, width).
+
+        Args:
+            mean: mean image, (channels, height, width), in [0, 1].
+        """
         raise NotImplementedError
 
 
 def _logit(mean: Tensor) -> Tensor:
-    """Logit of means held inside (0, 1): pixels that are always black would have −∞."""
+    """Logit of means, kept inside (0, 1): pixels that are always black would have −∞."""
     return torch.logit(mean, eps=1e-3)
-
-
-class _BernoulliLogProb(torch.autograd.Function):
-    """log p = Σ_i (x_i − ½) l_i − ½ |l_i| + log sigmoid(|l_i|) for logits l, and its gradient x − sigmoid(l).
-
-    The last term is what costs. Each sigmoid lies in [½, 1), so that 16 of them are multiplied before one logarithm is
-    taken: half the time of an evaluation with many samples of z.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, value: Tensor) -> Tensor:
-        ctx.save_for_backward(logits, value)
-        logits = logits.flatten(-3)
-        product = logits.abs()
-        linear = (logits * (value.flatten(-3) - 0.5)).sum(-1) - 0.5 * product.sum(-1)
-        product.sigmoid_()
-        for _ in range(4):
-            if product.shape[-1] % 2 == 0:
-                halves = product.chunk(2, dim=-1)
-                product = halves[0] * halves[1]
-        return linear + product.log_().sum(-1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
-        logits, value = ctx.saved_tensors
-        gradient = gradient[..., None, None, None]
-        of_value = (gradient * logits).sum_to_size(value.shape) if ctx.needs_input_grad[1] else None
-        return ((value - logits.sigmoid()) * gradient).sum_to_size(logits.shape), of_value
-
-
-class _GaussianLogProb(torch.autograd.Function):
-    """log p = −Σ_i (x_i − m_i)² / 2 s² − n log s − ½ n log 2π, with gradients (x − m) / s² and Σ (x − m)² / s³ − n / s.
-
-    One pass over the pixels each way, a quarter of what autograd makes of the sum of squares.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, mean: Tensor, scale: Tensor, value: Tensor) -> Tensor:
-        difference = value - mean
-        pixels = difference.flatten(-3)
-        squares = torch.linalg.vecdot(pixels, pixels)
-        ctx.save_for_backward(difference, squares, scale)
-        ctx.shapes = mean.shape, value.shape
-        constant = (scale.log() + 0.5 * math.log(2 * math.pi)) * -pixels.shape[-1]
-        return torch.addcdiv(constant, squares, scale.square(), value=-0.5)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        difference, squares, scale = ctx.saved_tensors
-        of_mean = difference * (gradient / scale.square())[..., None, None, None]
-        of_scale = of_value = None
-        if ctx.needs_input_grad[1]:
-            of_scale = (gradient * (squares / scale.square() - difference.shape[-3:].numel()) / scale).sum()
-        if ctx.needs_input_grad[2]:
-            of_value = -of_mean.sum_to_size(ctx.shapes[1])
-        return of_mean.sum_to_size(ctx.shapes[0]), of_scale, of_value
-
-
-class _BernoulliImage(Independent):  # type: ignore[type-arg]  # not generic in every torch
-    """Independent Bernoulli pixels, whose log-probability is an image's at once."""
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Of images (…, channels, height, width)."""
-        logits = self.base_dist.logits
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return _BernoulliLogProb.apply(logits, value)
-
-
-class _GaussianImage(Independent):  # type: ignore[type-arg]
-    """Independent normal pixels of one scale, whose log-probability is an image's at once.
-
-    Args:
-        mean: (…, channels, height, width).
-        scale: (), of every pixel.
-    """
-
-    def __init__(self, mean: Tensor, scale: Tensor) -> None:
-        super().__init__(Normal(mean, scale, validate_args=False), 3, validate_args=False)
-        self.scale = scale
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Of images (…, channels, height, width)."""
-        return _GaussianLogProb.apply(self.mean, self.scale, value)
 
 
 class Bernoulli(Likelihood):
@@ -125,7 +55,7 @@ class Bernoulli(Likelihood):
 
     def forward(self, output: Tensor) -> Distribution:
         """p(x|z) from logits."""
-        return _BernoulliImage(TorchBernoulli(logits=output, validate_args=False), 3, validate_args=False)
+        return BernoulliImage(output)
 
     def link(self, mean: Tensor) -> Tensor:
         """Logit of the mean."""
@@ -133,33 +63,48 @@ class Bernoulli(Likelihood):
 
 
 class Gaussian(Likelihood):
-    """p(x|z) = Π_i N(x_i; m_i, s²) with one scale s for all pixels.
+    """p(x|z) = Π_i N(x_i; m_i, s_i²), with one standard deviation s for all pixels or one for each.
+
+    With ``learned=per_pixel`` the network puts out a second number o for each pixel and channel, and
+    s = 1/256 + (scale − 1/256) softplus(o) / log 2, which is ``scale`` at o = 0. The lower bound keeps the density
+    of pixels that are the same in every image finite.
 
     Args:
-        scale: standard deviation s, where learning starts if it is learned. s² = ½ makes the negative
-            log-likelihood the sum of squared errors plus a constant.
-        learned: let s be a parameter.
+        scale: standard deviation s of a pixel, in grey levels from 0 to 1; where learning starts if it is learned.
+            s² = ½ makes the negative log-likelihood the sum of squared errors plus a constant.
+        learned: false keeps s; true makes it one parameter; per_pixel lets the network give it for each pixel.
         squash: m = sigmoid(output), inside [0, 1] as grey levels are; else m = output.
 
+    Raises:
+        ValueError: if ``learned=per_pixel`` starts at a scale of 1/256 or less.
+
     >>> Gaussian(scale=0.5, squash=True)(torch.zeros(2, 1, 28, 28)).mean.unique()
+    tensor([0.5000])
+    >>> Gaussian(scale=0.5, learned="per_pixel")(torch.zeros(2, 2, 28, 28)).stddev.unique()
     tensor([0.5000])
     """
 
     def __init__(
-        self,
-        scale: Annotated[float, Field(gt=0)] = math.sqrt(0.5),
-        learned: bool = False,
-        squash: bool = True,
+        self, scale: Positive = ROOT_HALF, learned: bool | Literal["per_pixel"] = False, squash: bool = True
     ) -> None:
         super().__init__()
         self.squash = squash
-        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learned)
+        self.per_pixel = learned == "per_pixel"
+        self.outputs = 2 if self.per_pixel else 1
+        if self.per_pixel and scale <= FINEST:
+            raise ValueError(f"scale={scale} must be above 1/256 where it is learned for each pixel")
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learned is True)
 
     def forward(self, output: Tensor) -> Distribution:
-        """p(x|z) from means, before squashing."""
+        """p(x|z) from means before squashing and, with ``learned=per_pixel``, as many outputs for the scales."""
+        if not self.per_pixel:
+            return GaussianImage(output.sigmoid() if self.squash else output, self.log_scale.exp())
+        output, width = output.chunk(2, dim=-3)
+        scale = FINEST + (self.log_scale.exp() - FINEST) * softplus(width) / math.log(2)
         mean = output.sigmoid() if self.squash else output
-        return _GaussianImage(mean, self.log_scale.exp())
+        return Independent(Normal(mean, scale, validate_args=False), 3, validate_args=False)
 
     def link(self, mean: Tensor) -> Tensor:
-        """The mean itself, or its logit where the mean is squashed."""
-        return _logit(mean) if self.squash else mean
+        """The mean itself, or its logit where the mean is squashed; zeros for the scales."""
+        output = _logit(mean) if self.squash else mean
+        return torch.cat((output, torch.zeros_like(output))) if self.per_pixel else output

@@ -1,74 +1,84 @@
-"""Losses: an estimator of the KL term, and the weight that the term has in training."""
+"""Losses: from draws of z to what training minimises, in one stage or in several."""
 
-from typing import Annotated, NamedTuple, Protocol
+from typing import NamedTuple
 
-from pydantic import Field
+import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, kl_divergence
 
-from vae_lab.decoders import Decoder
-from vae_lab.priors import Prior
-
-Coefficient = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=100_000)]
-Epochs = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from vae_lab.annotations import Draws as DrawCount
+from vae_lab.annotations import NotNegative
+from vae_lab.models import Draws, Model
+from vae_lab.randomness import fixed_noise
 
 
 class NoClosedFormError(ValueError):
     """KL(q ‖ p) has no closed form for this pair of distributions."""
 
 
-class Parts(Protocol):
-    """The three parts that an ELBO is made of."""
+class Stage(NamedTuple):
+    """One optimiser step of each batch."""
 
-    encoder: nn.Module
-    decoder: Decoder
-    prior: Prior
+    name: str
+    parameters: list[nn.Parameter]
+    """The parameters that this stage changes, with an optimiser of its own."""
 
 
-class Terms(NamedTuple):
-    """The two terms of the NELBO, each (batch,) in nats, and their sum at coeff = 1."""
+class Outcome(NamedTuple):
+    """What a loss makes of a batch."""
 
-    reconstruction: Tensor
-    kl: Tensor
-
-    @property
-    def nelbo(self) -> Tensor:
-        """−ELBO of each image, whatever coefficient training uses."""
-        return self.reconstruction + self.kl
+    loss: Tensor
+    """What the stage minimises, ()."""
+    figures: dict[str, Tensor]
+    """Figures of each image, (batch,) each, whose means are reported as train/NAME."""
 
 
 class Loss(nn.Module):
+    """What training minimises. It has no parameters of its own: those are the model's."""
+
+    def stages(self, model: Model) -> list[Stage]:
+        """The stages of a step, in order: one that changes everything that learns, unless a loss says otherwise."""
+        return [Stage("model", [p for p in model.parameters() if p.requires_grad])]
+
+    def check(self, model: Model) -> None:
+        """Raise ValueError where this loss cannot train this model."""
+
+    def weight(self, epochs: float) -> float:  # noqa: ARG002
+        """The weight that ``forward`` gets after that many epochs of training, a fraction included."""
+        return 1.0
+
+    def forward(self, model: Model, x: Tensor, weight: float = 1.0, stage: str = "model") -> Outcome:
+        """What a stage minimises for a batch.
+
+        Args:
+            model: the model that is trained.
+            x: images, (batch, channels, height, width).
+            weight: what ``weight`` gave at this moment of the training.
+            stage: name of the stage.
+        """
+        raise NotImplementedError
+
+
+class KLLoss(Loss):
     """Mean over images of −E_q[log p(x|z)] + coeff · w · KL(q(z|x) ‖ p(z)), in nats.
 
     w climbs from 0 to 1 over the first ``warmup_epochs`` epochs and is 1 from then on; coeff · w = 1 is the
-    negative ELBO, other values of coeff the β of Higgins et al., beta-VAE (2017).
+    negative ELBO, other values of coeff are the β of Higgins et al., beta-VAE (2017),
+    https://openreview.net/forum?id=Sy2fzU9gl
 
     Args:
         coeff: weight of the KL term.
-        samples: draws of z for each image.
-        warmup_epochs: epochs over which the weight climbs (Bowman et al., 2016); 0 for none.
+        samples: number of draws of z for each image.
+        warmup_epochs: epochs over which the weight climbs; 0 for none. Source: Bowman et al., Generating Sentences
+            from a Continuous Space (2016), https://arxiv.org/abs/1511.06349
     """
 
-    def __init__(self, coeff: Coefficient = 1.0, samples: Count = 1, warmup_epochs: Epochs = 0.0) -> None:
+    def __init__(self, coeff: NotNegative = 1.0, samples: DrawCount = 1, warmup_epochs: NotNegative = 0.0) -> None:
         super().__init__()
-        self.coeff = coeff
-        self.samples = samples
-        self.warmup_epochs = warmup_epochs
+        self.coeff, self.samples, self.warmup_epochs = coeff, samples, warmup_epochs
 
-    def kl(self, posterior: Distribution, prior: Distribution, z: Tensor) -> Tensor:
-        """KL(q ‖ p) for each image, (batch,), from distributions or from z (sample, batch, latent)."""
+    def kl(self, draws: Draws) -> Tensor:
+        """KL(q ‖ p) of each image in nats, (batch,)."""
         raise NotImplementedError
-
-    def check(self, posterior: Distribution, prior: Distribution) -> None:
-        """Raise NoClosedFormError where this estimator cannot serve these distributions."""
-
-    def forward(self, parts: Parts, x: Tensor) -> Terms:
-        """Both terms for images x (batch, channels, height, width)."""
-        posterior = parts.encoder(x)
-        z = posterior.rsample((self.samples,))
-        reconstruction = -parts.decoder(z).log_prob(x).mean(0)
-        return Terms(reconstruction, self.kl(posterior, parts.prior(), z))
 
     def weight(self, epochs: float) -> float:
         """Weight of the KL term after that many epochs of training, a fraction included.
@@ -78,31 +88,40 @@ class Loss(nn.Module):
         """
         return self.coeff * (min(1.0, epochs / self.warmup_epochs) if self.warmup_epochs else 1.0)
 
+    def forward(self, model: Model, x: Tensor, weight: float = 1.0, stage: str = "model") -> Outcome:  # noqa: ARG002
+        """The weighted loss, and the terms at coeff = 1."""
+        draws = model.draw(model.infer(x), x, self.samples)
+        terms = draws.terms(self.kl(draws))
+        return Outcome((terms["reconstruction"] + weight * terms["kl"]).mean(), terms)
 
-class SGVB(Loss):
-    """KL estimated by log q(z|x) − log p(z) at the sampled z: unbiased, and fit for every prior.
 
-    Source: Kingma and Welling, Auto-Encoding Variational Bayes (2014), equation 6.
+class SGVB(KLLoss):
+    """KL estimated by log q(z|x) − log p(z) at the drawn z: unbiased, for every posterior and prior.
+
+    Source: Kingma and Welling, Auto-Encoding Variational Bayes (2014), equation 6, https://arxiv.org/abs/1312.6114
     """
 
-    def kl(self, posterior: Distribution, prior: Distribution, z: Tensor) -> Tensor:
-        """Monte Carlo estimate of the KL from the samples of z."""
-        return (posterior.log_prob(z) - prior.log_prob(z)).mean(0)
+    def kl(self, draws: Draws) -> Tensor:
+        """Monte Carlo estimate from the draws, (batch,)."""
+        return draws.sampled_kl
 
 
-class KL(Loss):
+class KL(KLLoss):
     """KL in closed form, for two Gaussians ½ Σ(μ² + σ² − 1 − log σ²).
 
-    Source: Kingma and Welling, Auto-Encoding Variational Bayes (2014), equation 7 and appendix B.
+    Source: Kingma and Welling, Auto-Encoding Variational Bayes (2014), equation 7 and appendix B,
+    https://arxiv.org/abs/1312.6114
     """
 
-    def kl(self, posterior: Distribution, prior: Distribution, z: Tensor) -> Tensor:  # noqa: ARG002
-        """The exact KL; the samples are not needed."""
-        return kl_divergence(posterior, prior)
+    def kl(self, draws: Draws) -> Tensor:
+        """The exact KL, (batch,); given the layers above it where there are several."""
+        return draws.closed_kl
 
-    def check(self, posterior: Distribution, prior: Distribution) -> None:
-        """Raise NoClosedFormError where torch knows no closed form."""
+    def check(self, model: Model) -> None:
+        """Raise NoClosedFormError where torch knows no closed form for the model's posterior and prior."""
         try:
-            kl_divergence(posterior, prior)
+            with torch.no_grad(), fixed_noise(0, model.device):
+                x = torch.zeros(1, *model.image_shape, device=model.device)
+                self.kl(model.draw(model.infer(x), x, 1))
         except NotImplementedError as error:
-            raise NoClosedFormError(f"no closed form of KL(q ‖ p) is known for this prior ({error})") from error
+            raise NoClosedFormError(f"no closed form of KL(q ‖ p) is known for this model ({error})") from error

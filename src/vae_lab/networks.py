@@ -2,14 +2,10 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from torch import nn
 
-Width = Annotated[int, Field(ge=1, le=1_000_000)]
-HiddenDims = Annotated[list[Width], Field(min_length=1)]
-ImageShape = tuple[Width, Width, Width]
 Activation = Literal["relu", "elu", "silu", "gelu", "tanh"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -25,10 +21,10 @@ def conv_sizes(size: int, layers: int, kernel: int, stride: int) -> list[int]:
     """Heights (or widths) of an image on its way through convolutions with padding (kernel − 1) // 2.
 
     Args:
-        size: of the image.
+        size: height or width of the image, in pixels.
         layers: number of convolutions.
-        kernel: of each.
-        stride: of each.
+        kernel: width of each convolution, in pixels.
+        stride: stride of each convolution, in pixels.
 
     Raises:
         ValueError: if nothing is left before the last layer.

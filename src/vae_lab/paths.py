@@ -1,4 +1,4 @@
-"""Where things lie."""
+"""Where the configs and the runs are."""
 
 from pathlib import Path
 

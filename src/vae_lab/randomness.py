@@ -11,8 +11,8 @@ def fixed_noise(seed: int, device: torch.device) -> Iterator[None]:
     """Draw from a fixed seed inside the block; afterwards the random state is what it was before.
 
     Args:
-        seed: of every generator inside the block.
-        device: where the numbers are drawn; its state is kept beside the CPU's.
+        seed: seed of every generator inside the block.
+        device: device that the numbers are drawn on; its state is kept beside the CPU's.
 
     >>> before = torch.get_rng_state()
     >>> with fixed_noise(0, torch.device("cpu")):

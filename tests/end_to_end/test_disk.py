@@ -8,8 +8,9 @@ import pytest
 
 from helpers import TINY, call
 from vae_lab.errors import DiskError
+from vae_lab.files import tensors
 from vae_lab.files.atomic import replace_file
-from vae_lab.training.checkpoints import CheckpointFiles, read
+from vae_lab.training.checkpoints import CheckpointFiles
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_a_checkpoint_on_a_full_disk_leaves_the_one_before(small_disk):
     fill(small_disk, leave=4096)
     with pytest.raises(DiskError, match=r"last\.ckpt: could not be written \("):
         CheckpointFiles().save_checkpoint({"step": 2, "weights": b"x" * 100_000}, file)
-    assert read(file) == {"step": 1}
+    assert tensors.read(file, "checkpoint") == {"step": 1}
     assert [path.name for path in file.parent.iterdir()] == ["last.ckpt"]
 
 
@@ -57,7 +58,7 @@ def test_a_run_on_a_full_disk_is_one_line(small_disk, small_files, monkeypatch, 
     assert "No space left on device" in answer.err or "could not be written" in answer.err
     assert answer.err.count("\n") == 1
     for file in small_disk.rglob("*.ckpt"):
-        read(file)
+        tensors.read(file, "checkpoint")
     assert not list(small_disk.rglob("*.part"))
 
 

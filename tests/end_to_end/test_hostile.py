@@ -181,6 +181,12 @@ def test_a_model_of_absurd_size(home, part, key, value):
     assert "config.yaml: " in both_ways(home).err
 
 
+@pytest.mark.parametrize("shape", [[1, 30_000, 30_000], [3, 28, 28], [1, 10**12, 1], "28"])
+def test_images_of_another_shape(home, shape):
+    forge(home / "run", lambda config: config.update(image_shape=shape))
+    assert "config.yaml: image_shape=" in both_ways(home).err
+
+
 def test_figures_of_absurd_size(home):
     node = {"_target_": "vae_lab.training.callbacks.PriorSamples", "rows": 10**6, "columns": 10**6}
     forge(home / "run", lambda config: config["callbacks"].update(samples=node))
@@ -194,13 +200,20 @@ OVERWRITE = {"self": {"_target_": "vae_lab.runs.folder.RunFolder", "path": "mine
 CONFIGS = {
     "os.system": {"prior": TOUCH},
     "posix.system": {"prior": TOUCH | {"_target_": "posix.system"}},
-    "by our own name": {"prior": TOUCH | {"_target_": "vae_lab.tasks.run.platform.os.system"}},
+    "by our own name": {"prior": TOUCH | {"_target_": "vae_lab.cli.os.system"}},
     "subprocess": {"prior": {"_target_": "subprocess.run", "args": ["touch", "mine/touched"]}},
     "functools.partial": {"prior": {"_target_": "functools.partial", "_args_": [TOUCH, "touch mine/touched"]}},
     "positional": {"prior": {"_target_": "vae_lab.priors.Mixture", "_args_": [TOUCH]}},
     "in a list": {"encoder": {"_target_": "vae_lab.encoders.MLPEncoder", "latent_dim": 2, "hidden_dims": [TOUCH]}},
     "in defaults": {"defaults": [{"prior": TOUCH}]},
-    "in a group of its own": {"posterior": TOUCH},
+    "in a group of its own": {"judge": TOUCH},
+    "a posterior": {"posterior": TOUCH},
+    "a posterior of an encoder": {
+        "encoder": {"_target_": "vae_lab.encoders.MLPEncoder", "latent_dim": 2, "hidden_dims": [8], "posterior": TOUCH}
+    },
+    "a model": {"model": TOUCH},
+    "an argument of a model": {"model": {"_target_": "vae_lab.models.VAE", "prior": TOUCH}},
+    "a former name": {"scheduler": {"_target_": "vae_lab.schedulers.math.sqrt", "_partial_": True}},
     "under a partial": {"optimizer": TOUCH | {"_partial_": True}},
     "a partial part": {"prior": {"_target_": "vae_lab.priors.Mixture", "_partial_": True}},
     "in an argument": {"trainer": {"_target_": "lightning.Trainer", "strategy": TOUCH}},
@@ -211,7 +224,7 @@ CONFIGS = {
     "our resolver": {"task": "${output_dir:train,null,mine}"},
     "our program": {"prior": {"_target_": "vae_lab.__main__.main"}},
     "our files": {"prior": OVERWRITE | {"_target_": "vae_lab.runs.folder.RunFolder.write_metrics"}},
-    "our downloads": {"prior": {"_target_": "vae_lab.data.mnist_files._download", "url": "file:///etc/passwd"}},
+    "our downloads": {"prior": {"_target_": "vae_lab.data.mirrors._download", "url": "file:///etc/passwd"}},
     "a path for checkpoints": {
         "callbacks": {"c": {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": "mine"}}
     },

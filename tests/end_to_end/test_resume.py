@@ -47,8 +47,8 @@ SIGNALLED = """
 import os, sys, time
 method, left, number = (sys.argv.pop(1) for _ in range(3))
 left = int(left)
-from vae_lab.models.vae import VAE
-real = getattr(VAE, method)
+from vae_lab.training.module import Training
+real = getattr(Training, method)
 def signalled(*arguments):
     global left
     left -= 1
@@ -56,7 +56,7 @@ def signalled(*arguments):
         print("sent at", time.time(), flush=True)
         os.kill(os.getpid(), int(number))
     return real(*arguments)
-setattr(VAE, method, signalled)
+setattr(Training, method, signalled)
 from vae_lab.cli import main
 main()
 """
@@ -168,7 +168,7 @@ def test_a_run_that_another_process_works_on_is_left_alone(here, mnist_root):
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(here, mnist_root, alone):
-    finish(start("8", *RUN, "hydra.run.dir=run", folder=here, root=mnist_root, program=KILLED))
+    finish(start("9", *RUN, "hydra.run.dir=run", folder=here, root=mnist_root, program=KILLED))
     last = here / "run" / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:-1000])
     answer = call("resume=run")

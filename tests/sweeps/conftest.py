@@ -11,16 +11,19 @@ from vae_lab.paths import CONF
 
 @pytest.fixture
 def make_run(tmp_path):
-    """Makes a run folder named by its overrides, finished with a test NELBO unless it is None."""
+    """Makes a run folder named by its overrides, finished with a criterion of that value unless it is None."""
 
-    def make(*overrides: str, nelbo: float | None = 100.0, folder: str = "sweep", **metrics):
+    def make(
+        *overrides: str, nelbo: float | None = 100.0, folder: str = "sweep", criterion: str | None = None, **metrics
+    ):
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("config", list(overrides))
         path = tmp_path / folder / (",".join(overrides) or "default")
         path.mkdir(parents=True)
         (path / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
         rows = [f"{epoch},{nelbo + 50 / (epoch + 1)},{nelbo + 9 / (epoch + 1)}" for epoch in range(3)] if nelbo else []
-        (path / "metrics.csv").write_text("\n".join(["epoch,train/nelbo,val/nelbo", *rows]) + "\n")
+        name = criterion or "nelbo"  # without the key, as in runs of earlier versions
+        (path / "metrics.csv").write_text("\n".join([f"epoch,train/{name},val/{name}", *rows]) + "\n")
         if nelbo is not None:
             measured = {
                 "data": "mnist",
@@ -28,13 +31,13 @@ def make_run(tmp_path):
                 "is_likelihood": True,
                 "device": "cpu (1 threads)",
                 "versions": "python 3",
-                "best/nelbo": nelbo,
-                "best/val/nelbo": nelbo,
-                "test/nelbo": nelbo + 1,
-                "test/kl": 20.0,
-                "test/reconstruction": nelbo - 19,
+                f"best/{name}": nelbo,
+                f"best/val/{name}": nelbo,
+                f"test/{name}": nelbo + 1,
                 "train/seconds": 2.5,
             }
+            terms = {"test/kl": 20.0, "test/reconstruction": nelbo - 19}
+            measured |= terms if criterion is None else {"criterion": criterion}
             (path / "metrics.json").write_text(json.dumps(measured | metrics))
         return path
 

@@ -4,27 +4,31 @@ import pytest
 
 from helpers import assert_nothing_is_cut_off
 from vae_lab.figures import sweeps as figures
-from vae_lab.figures.sweeps import NAMED, Axis, Curve, Measured
+from vae_lab.figures.quantities import Quantity
+from vae_lab.figures.sweep_axes import Axis, Measured
+from vae_lab.figures.sweeps import NAMED, LearningCurve
 
 LRS = [1e-4, 1e-3, 1e-2]
 LR = Axis("optimizer.lr", [1e-4, 1e-3, 1e-2, 1e-4, 1e-3], LRS)
 PRIOR = Axis("prior", ["mixture", "mixture", "mixture", "vamp", "vamp"], ["mixture", "vamp"])
 DEPTH = Axis("hidden_dims", ["[256,256]", "[64]", "[64]", "[64]", "[64]"], ["[64]", "[256,256]"])
+NELBO = Quantity("NELBO", "nats per image")
+VALIDATION = Quantity("validation NELBO", "nats per image")
 NELBOS = [Measured(101, 0.2), Measured(99, 0.3), Measured(105), Measured(100, 0.1), Measured(1e6)]
 
 
 def made():
     lr = Axis("optimizer.lr", LRS, LRS)
     return {
-        "heat map": figures.heat_map(LR, PRIOR, NELBOS, "validation NELBO"),
-        "line": figures.line(lr, {"validation NELBO": NELBOS[:3]}, [(1e-3, 98.0), *((x, 101.0) for x in LRS)]),
-        "categories": figures.line(Axis("prior", ["a", "b"], ["a", "b"]), {"test NELBO": NELBOS[:2]}, []),
-        "one value": figures.heat_map(Axis("x", [1.0], [1.0]), Axis("y", ["a"], ["a"]), NELBOS[:1], "NELBO"),
-        "parallel": figures.parallel([LR, PRIOR, DEPTH], NELBOS, "validation NELBO"),
-        "seeds": figures.seeds({"test NELBO": [("0", 99.0), ("1", 100.0)]}),
-        "one seed": figures.seeds({"test NELBO": [("0", 99.0)]}),
+        "heat map": figures.heat_map(LR, PRIOR, NELBOS, VALIDATION),
+        "line": figures.line(lr, {"validation NELBO": NELBOS[:3]}, [(1e-3, 98.0), *((x, 101.0) for x in LRS)], NELBO),
+        "categories": figures.line(Axis("prior", ["a", "b"], ["a", "b"]), {"test NELBO": NELBOS[:2]}, [], NELBO),
+        "one value": figures.heat_map(Axis("x", [1.0], [1.0]), Axis("y", ["a"], ["a"]), NELBOS[:1], NELBO),
+        "parallel": figures.parallel([LR, PRIOR, DEPTH], NELBOS, VALIDATION),
+        "seeds": figures.seeds({"test NELBO": [("0", 99.0), ("1", 100.0)]}, NELBO),
+        "one seed": figures.seeds({"test NELBO": [("0", 99.0)]}, NELBO),
         "curves": figures.learning_curves(
-            [Curve(f"optimizer.lr=0.00{i}", [1, 2, 3], [200, 110 + i, 100 + i]) for i in range(9)], "validation NELBO"
+            [LearningCurve(f"optimizer.lr=0.00{i}", [1, 2, 3], [200, 110 + i, 100 + i]) for i in range(9)], VALIDATION
         ),
     }
 
@@ -62,8 +66,11 @@ def test_the_heat_map_says_the_numbers_and_frames_the_best():
 
 
 def test_a_diverged_run_does_not_flatten_the_curves():
-    curves = [*(Curve(str(i), [1, 2], [120, 100 + i]) for i in range(4)), Curve("diverged", [1, 2], [1e5, 1e6])]
-    axes = figures.learning_curves(curves, "NELBO").axes[0]
+    curves = [
+        *(LearningCurve(str(i), [1, 2], [120, 100 + i]) for i in range(4)),
+        LearningCurve("diverged", [1, 2], [1e5, 1e6]),
+    ]
+    axes = figures.learning_curves(curves, NELBO).axes[0]
     assert axes.get_ylim()[1] < 200
     assert any("above" in text.get_text() for text in axes.texts)
 
@@ -78,7 +85,7 @@ def test_only_the_best_curves_are_named():
 
 
 def test_seeds_of_one_setting_share_colour_and_name():
-    curves = [Curve("a", [1], [1.0]), Curve("a", [1], [2.0]), Curve("b", [1], [3.0])]
-    figure = figures.learning_curves(curves, "NELBO")
+    curves = [LearningCurve("a", [1], [1.0]), LearningCurve("a", [1], [2.0]), LearningCurve("b", [1], [3.0])]
+    figure = figures.learning_curves(curves, NELBO)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
     assert len({line.get_color() for line in figure.axes[0].lines}) == 2

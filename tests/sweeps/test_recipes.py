@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
-from vae_lab.config.build import check
+from vae_lab.config.check import check
 from vae_lab.paths import CONF
 
 

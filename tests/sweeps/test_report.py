@@ -11,8 +11,8 @@ from hydra import compose, initialize_config_dir
 from helpers import IMPORTS_TOLD, finish, start
 from vae_lab.paths import CONF
 from vae_lab.sweeps import report
-from vae_lab.sweeps.html import drawn
-from vae_lab.sweeps.settings import Sweep
+from vae_lab.sweeps.plots import drawn
+from vae_lab.sweeps.sweep import Sweep
 from vae_lab.tasks.summary import hparams_of
 from vae_lab.training.loggers import TensorBoard
 
@@ -97,13 +97,51 @@ def test_what_strangers_wrote_is_shown_and_not_obeyed(make_run, tmp_path):
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace("activation: silu", f"activation: {json.dumps(bad)}"))
     make_run("optimizer.lr=0.01")
+    (run / "overrides.yaml").write_text(json.dumps([f"activation='{bad}'"]))
     failed = make_run("optimizer.lr=1.0", nelbo=None)
     (failed / "failure.txt").write_text(bad)
     report.write(tmp_path / "sweep")
     page = Page((tmp_path / "sweep" / "report.html").read_text())
     assert "script" not in page.tags
+    assert page.tags.count("img") == 2
     assert all(source.startswith("data:") for source in page.sources)
     assert page.text.count("<script>alert(1)</script>") >= 3
+
+
+def test_the_name_of_a_stranger_s_criterion_is_shown_and_not_obeyed(make_run, tmp_path):
+    for dim in (2, 3):
+        make_run(f"latent_dim={dim}", criterion="x" * 500)
+    make_run("latent_dim=4", criterion="<script>alert(1)</script>{{ 7 * 7 }}")
+    report.write(tmp_path / "sweep")
+    page = Page((tmp_path / "sweep" / "report.html").read_text())
+    assert "script" not in page.tags
+    assert page.tags.count("img") == 2
+    assert f"test {'x' * 60}" in page.text
+    assert "criterion is no name" in page.text
+
+
+def test_another_criterion_has_its_own_words_and_no_columns_of_a_nelbo(make_run, tmp_path, capsys):
+    for lr, value in (("0.001", 3.0), ("0.01", 5.0)):
+        for seed in (0, 1):
+            make_run(f"optimizer.lr={lr}", f"seed={seed}", nelbo=value + seed, criterion="frechet_distance")
+    report.write(tmp_path / "sweep")
+    page = Page((tmp_path / "sweep" / "report.html").read_text())
+    for text in (capsys.readouterr().out, page.text):
+        assert "validation frechet_distance" in text
+        assert "4.50 ± 0.71" in text
+        assert "Test frechet_distance of its best seed 4.00" in text
+        for word in ("NELBO", "KL", "reconstruction", "nats", "Nats"):
+            assert word not in text.replace("vae_lab", "")
+
+
+def test_runs_of_two_criteria_are_not_compared(make_run, tmp_path, capsys):
+    make_run("latent_dim=2")
+    make_run("latent_dim=3", nelbo=5.0, criterion="frechet_distance")
+    report.write(tmp_path / "sweep")
+    said = capsys.readouterr().out
+    assert "Next best" not in said
+    for text in (said, (tmp_path / "sweep" / "report.html").read_text()):
+        assert "chosen by different figures (frechet_distance, NELBO): these are not on one scale" in text
 
 
 @pytest.mark.parametrize(

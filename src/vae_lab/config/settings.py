@@ -1,39 +1,40 @@
-"""Command lines: the command that a run's config stands for, and what a task over finished runs may name.
+"""The settings of a run: the values that its result depends on, and the command line that says them.
 
 Nothing heavy is imported here.
 """
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.errors import ConfigError
 from vae_lab.paths import CONF
 
-# what is no setting of the experiment: where it ran, what was measured afterwards, and a search around it
+# what is no setting of the experiment: where it ran and how, what was measured afterwards, and a search around it
 APART = (
     "run_dir",
     "sweep_dir",
     "resume",
     "data.root",
+    "image_shape",  # follows the data
     "trainer.accelerator",
     "trainer.devices",
+    "matmul",
     "evaluation.",
     "logger.",
     "callbacks.pruning",
 )
-NOT_PARTS = ("hydra", "experiment", "debug", "evaluation", "logger", "sweep")
+APART_AS_OVERRIDES = (*APART, "evaluation", "logger", "sweep", "hydra")  # whole groups, and what is Hydra's own
+# modules of the callbacks that draw and save, which changes no result; the first is that of earlier versions
+DRAWING = ("vae_lab.callbacks.", "vae_lab.training.")
+CLASS = "._target_"
 
 Leaves = dict[str, Any]
-
-_ABSENT = object()
 
 
 def leaves(config: DictConfig | Mapping[str, Any], resolve: bool = True) -> Leaves:
@@ -53,6 +54,59 @@ def leaves(config: DictConfig | Mapping[str, Any], resolve: bool = True) -> Leav
     plain = OmegaConf.to_container(config, resolve=resolve) if isinstance(config, DictConfig) else config
     assert isinstance(plain, Mapping)
     return dict(walk(plain, ""))
+
+
+def settings_of(config: DictConfig) -> Leaves:
+    """Every value that a run's result can depend on, as it is written; callbacks that draw or save are left out.
+
+    >>> samples = {"_target_": "vae_lab.training.callbacks.PriorSamples", "rows": 3}
+    >>> settings_of(OmegaConf.create({"seed": 1, "callbacks": {"samples": samples}}))
+    {'seed': 1}
+    """
+    found = leaves(config, resolve=False)
+    drawing = tuple(
+        key.removesuffix("_target_")
+        for key, target in found.items()
+        if key.startswith("callbacks.") and key.endswith(CLASS) and str(target).startswith(DRAWING)
+    )
+    return {key: value for key, value in found.items() if not key.startswith(drawing)}
+
+
+def follows(key: str, runs: Sequence[Leaves]) -> bool:
+    """Whether a shorter key that this one ends with has the same value in each run that has this one.
+
+    >>> follows("encoder.hidden_dims", [{"hidden_dims": [5], "encoder.hidden_dims": [5]}])
+    True
+    """
+    having = [settings for settings in runs if key in settings]
+    endings = [key[match.end() :] for match in re.finditer(r"\.", key)]
+    return bool(having) and any(
+        all(shorter in values and comparable(values[shorter]) == comparable(values[key]) for values in having)
+        for shorter in endings
+    )
+
+
+def comparable(value: Any) -> str:
+    """A text that is equal for equal values, whether 1 or 1.0, and fit for a set where the values are lists."""
+    return repr(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
+
+
+def name_of(key: str) -> str:
+    """A key as a person knows it: that of a class is the part's."""
+    return key.removesuffix(CLASS)
+
+
+def shown(key: str, value: Any) -> str:
+    """A value as a person would type it; a class as the part's choice, or by its own name.
+
+    >>> shown("loss.coeff", 0.5), shown("loss._target_", "vae_lab.losses.KL"), shown("scheduler._target_", None)
+    ('0.5', 'kl', 'none')
+    """
+    if not key.endswith(CLASS):
+        return typed(value)
+    if value is None:
+        return "none"
+    return _choices_by_class(name_of(key)).get(str(value), str(value).rpartition(".")[2])
 
 
 def typed(value: Any) -> str:
@@ -76,6 +130,15 @@ def choices(group: str) -> dict[str, Any]:
     return found
 
 
+@cache
+def _choices_by_class(key: str) -> dict[str, str]:
+    """The classes of a part, and the first choice that names each."""
+    found: dict[str, str] = {}
+    for choice, target in choices(key.rpartition(".")[2]).items():
+        found.setdefault(str(target), choice)
+    return found
+
+
 def parts_of(config: DictConfig) -> dict[str, str]:
     """The choice of each part that a config was made of, by its class; data by the set's name.
 
@@ -90,25 +153,22 @@ def parts_of(config: DictConfig) -> dict[str, str]:
     return found
 
 
-def overrides_of(config: DictConfig) -> list[str]:
-    """The overrides that lead from the defaults to a run's config: a recipe, then choices, then values.
+def key_of(override: str) -> str:
+    """The key that an override gives a value to.
 
-    The recipe is the one that differs least, each part's choice the one that leaves the fewest differences.
-    What follows by interpolation needs no override: shorter keys are set first, and of the longer ones only
-    those that then still differ are named.
-
-    Raises:
-        HydraException: if no override can say what the config says.
+    >>> key_of("+trainer.max_time='00:01:00:00'"), key_of("~callbacks.samples")
+    ('trainer.max_time', 'callbacks.samples')
     """
-    own = leaves(config, resolve=False)
-    # under hydra.main the folder of configs is known already
-    known = GlobalHydra.instance().is_initialized()
-    with nullcontext() if known else initialize_config_dir(str(CONF), version_base="1.3"):
-        found = _nearest(own, [], "experiment")
-        for group in sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in NOT_PARTS):
-            if _has_another_form(own, _composed(tuple(found)), group):
-                found = _nearest(own, found, group)
-        return found + _values(own, found)
+    return override.lstrip("+~").partition("=")[0]
+
+
+def overrides_to_repeat(overrides: Sequence[str]) -> list[str]:
+    """The overrides of a run that say what it is, without those that say where it ran and what was measured later.
+
+    >>> overrides_to_repeat(["seed=3", "trainer.devices=2", "sweep=search", "hydra.run.dir=there"])
+    ['seed=3']
+    """
+    return [override for override in overrides if not key_of(override).startswith(APART_AS_OVERRIDES)]
 
 
 def command(overrides: Sequence[str], seeds: Sequence[int] = ()) -> str:
@@ -129,43 +189,5 @@ def hold_to(overrides: Sequence[str], allowed: tuple[str, ...], reason: str) -> 
         ConfigError: names the first that begins with nothing of ``allowed``.
     """
     for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        if not key.startswith(allowed):
-            raise ConfigError(key, value, reason)
-
-
-@cache  # a tenth of a second each, and the recipes are composed again for each run
-def _composed(overrides: tuple[str, ...]) -> Leaves:
-    return leaves(compose("config", list(overrides)))
-
-
-def _has_another_form(own: Leaves, other: Leaves, group: str) -> bool:
-    """Whether a part is of another class or has other keys, and not only other values."""
-    differing = [key for key in _differing(own, other) if key.split(".")[0] == group]
-    return any(key.endswith("._target_") or key not in own or key not in other for key in differing)
-
-
-def _differing(own: Leaves, other: Leaves) -> set[str]:
-    return {key for key in own.keys() | other.keys() if own.get(key, _ABSENT) != other.get(key, _ABSENT)}
-
-
-def _nearest(own: Leaves, overrides: list[str], group: str) -> list[str]:
-    """The overrides with the choice of a group added, or none, that leaves the fewest differences."""
-    candidates = [overrides, *([*overrides, f"{group}={choice}"] for choice in choices(group))]
-    return min(candidates, key=lambda candidate: len(_differing(own, _composed(tuple(candidate)))))
-
-
-def _values(own: Leaves, overrides: list[str]) -> list[str]:
-    """One override for each value that the recipe and the choices leave different."""
-    named: dict[str, str] = {}
-    while True:
-        composed = _composed((*overrides, *named.values()))
-        # a key that came later is missing in a run of an earlier version, and stays as it is
-        wrong = [key for key in own if own[key] != composed.get(key, _ABSENT) and key not in named]
-        if not wrong:
-            return list(named.values())
-        shallow = min(key.count(".") for key in wrong)
-        for key in wrong:
-            if key.count(".") == shallow:
-                is_there = any(other == key or other.startswith(f"{key}.") for other in composed)
-                named[key] = f"{'' if is_there else '+'}{key}={typed(own[key])}"
+        if not key_of(override).startswith(allowed):
+            raise ConfigError(key_of(override), override.partition("=")[2], reason)

@@ -6,14 +6,14 @@ from torch import Tensor
 
 
 class Batches:
-    """Iterates over (images, labels), (batch, 1, height, width) in [0, 1] and (batch,).
+    """Iterates over (images, labels): (batch, channels, height, width) in [0, 1], and (batch,).
 
     Args:
-        images: uint8, on the device.
-        labels: beside them.
-        batch_size: the last batch is smaller where it does not divide the number of images.
-        to_pixels: from uint8 to what the model sees.
-        order: gives an epoch's permutation; None walks through the images as they lie.
+        images: uint8 images (n, channels, height, width), on the device.
+        labels: label of each image, (n,), on the same device.
+        batch_size: number of images of a batch; the last one is smaller where n is no multiple of it.
+        to_pixels: function from uint8 images to what the model sees.
+        order: function that gives an epoch's permutation of n; None keeps the images' own order.
         part: (rank, processes); each process takes every so many-th image of a batch, so that the batches of all
             processes together are those of one. In training a last batch of fewer images than processes is left out,
             since a loss is a mean over images.

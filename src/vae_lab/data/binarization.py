@@ -13,6 +13,9 @@ Binarization = Literal["dynamic", "static", "threshold", "none"]
 def draw(pixels: Tensor) -> Tensor:
     """One Bernoulli draw of each pixel with probability grey level / 255, on the pixels' device.
 
+    Args:
+        pixels: uint8 grey levels, of any shape.
+
     Source: Salakhutdinov and Murray, On the quantitative analysis of deep belief networks (2008).
 
     >>> draw(torch.tensor([0, 255], dtype=torch.uint8))
@@ -40,13 +43,13 @@ def freeze(pixels: Tensor, binarization: Binarization, seed: int) -> Tensor:
 
     Args:
         pixels: uint8 grey levels, of any shape.
-        binarization: dynamic and static are drawn once; threshold and none are not random.
-        seed: of the draw; the caller's random numbers are left alone.
+        binarization: how pixels are made; dynamic and static are drawn once, threshold and none are not random.
+        seed: seed of the draw; the caller's random numbers are left alone.
     """
     if binarization == "none":
         return pixels
     if binarization == "threshold":
         return (pixels > 127).byte() * 255
     with fixed_noise(seed, pixels.device):
-        # in slices, so that 60,000 images do not need four bytes a pixel at once
+        # in slices, so that a large set does not need four bytes a pixel at once
         return torch.cat([draw(part).byte() * 255 for part in pixels.split(10_000)])

@@ -1,5 +1,7 @@
-"""Encoders: calling one with images gives the posterior q(z|x), a distribution over codes."""
+"""Encoders: q(z|x) = posterior(network(x)), a distribution over codes."""
 
-from vae_lab.encoders.networks import ConvEncoder, MLPEncoder, diagonal_normal
+from vae_lab.encoders.base import Encoder
+from vae_lab.encoders.conv import ConvEncoder
+from vae_lab.encoders.mlp import MLPEncoder
 
-__all__ = ["ConvEncoder", "MLPEncoder", "diagonal_normal"]
+__all__ = ["ConvEncoder", "Encoder", "MLPEncoder"]

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from vae_lab.models.draws import Latent
 
-class Curve(NamedTuple):
+
+class KLEstimates(NamedTuple):
     """Averages over a batch of images, in nats, one value for each number of samples."""
 
     counts: Tensor
@@ -18,19 +20,19 @@ class Curve(NamedTuple):
     error: Tensor
     """Standard error of the estimate."""
     value: float
-    """What the estimate goes to."""
+    """What the estimate converges to."""
     method: str
-    """How that was found: closed form, or numerical integral."""
+    """How the value was found: closed form, or numerical integral."""
 
 
 @torch.no_grad()
-def kl_curve(q: Distribution, p: Distribution, counts: Tensor) -> Curve:
+def kl_curve(q: Distribution, p: Distribution, counts: Tensor) -> KLEstimates:
     """The estimate after each number of samples, from one stream of samples.
 
     Args:
-        q: a batch of distributions over codes.
-        p: one distribution over codes.
-        counts: numbers of samples, increasing.
+        q: posteriors of a batch of images, over codes.
+        p: prior, one distribution over codes.
+        counts: numbers of samples, increasing, (n,); the last is at least 2.
 
     Raises:
         ValueError: if KL(q ‖ p) has no closed form and the codes are not in the plane.
@@ -39,21 +41,28 @@ def kl_curve(q: Distribution, p: Distribution, counts: Tensor) -> Curve:
     chosen = counts.to(terms.device)
     running = terms.cumsum(0)[chosen - 1] / chosen[:, None]
     squares = terms.square().cumsum(0)[chosen - 1] / chosen[:, None]
-    # of one sample no spread can be known: the whole stream's serves every count
+    # one sample has no spread: the whole stream's is used for every count
     variance = (squares[-1] - running[-1].square()) * chosen[-1] / (chosen[-1] - 1)
     images = terms.shape[1]
     error = (variance.sum() / chosen).sqrt() / images
     value, method = kl_value(q, p)
-    return Curve(counts, running.mean(1).cpu(), error.cpu(), value.double().mean().item(), method)
+    return KLEstimates(counts, running.mean(1).cpu(), error.cpu(), value.double().mean().item(), method)
 
 
 def _log_ratio(q: Distribution, p: Distribution) -> Tensor:
-    z = q.sample()
-    return q.log_prob(z) - p.log_prob(z)
+    drawn = Latent(q, p, ())
+    return drawn.log_q - drawn.log_p
 
 
 def kl_value(q: Distribution, p: Distribution) -> tuple[Tensor, str]:
-    """KL(q ‖ p), (batch,), in closed form where torch knows one, else by an integral over the plane.
+    """KL(q ‖ p) in nats, (batch,), in closed form where torch knows one, else by an integral over the plane.
+
+    Args:
+        q: posteriors of a batch of images, over codes.
+        p: prior, one distribution over codes.
+
+    Returns:
+        the value, and how it was found.
 
     Raises:
         ValueError: if there is neither.
@@ -67,13 +76,15 @@ def kl_value(q: Distribution, p: Distribution) -> tuple[Tensor, str]:
 
 
 def kl_by_integral(q: Distribution, p: Distribution, points: int = 201, reach: float = 8.0) -> Tensor:
-    """∫ q(z) (log q(z) − log p(z)) dz in the plane, by the trapezoidal rule around each posterior, (batch,).
+    """∫ q(z) (log q(z) − log p(z)) dz in the plane, by the trapezoidal rule around each posterior, in nats, (batch,).
+
+    The grid is laid by the mean and the standard deviation of q, so that q must have both, as a Gaussian does.
 
     Args:
-        q: a batch of distributions over the plane with a mean and a standard deviation.
-        p: one distribution over the plane.
-        points: along each axis.
-        reach: of the grid, in standard deviations of q.
+        q: posteriors of a batch of images over the plane, with a mean and a standard deviation.
+        p: prior, one distribution over the plane.
+        points: number of grid points along each axis.
+        reach: distance from the mean to the grid's edge, in standard deviations of q.
     """
     line = torch.linspace(-reach, reach, points, device=q.mean.device, dtype=q.mean.dtype)
     # (points², 1, 2): the same grid for every image, in units of its own deviations

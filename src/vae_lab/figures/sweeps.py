@@ -1,8 +1,7 @@
-"""Figures of a sweep: plain numbers in, a matplotlib figure out. NELBOs are in nats per image, lower is better."""
+"""Figures of a sweep: plain numbers in, a matplotlib figure out. The best is what is lowest."""
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,81 +13,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
+from vae_lab.figures.quantities import Quantity
+from vae_lab.figures.sweep_axes import Axis, Measured, Value
+
 DPI = 160
 NAMED = 6  # curves that a legend can hold and a reader can tell apart
 AWAY = 0.08  # inches between markers of one place
 TICKS = 10  # levels of one axis that can be named
 LONGEST = 90  # characters of a name in a legend
-UNIT = "nats per image"
-
-Value = float | str
 
 
-class Measured(NamedTuple):
-    """A figure of one setting: its mean over seeds, and the standard deviation where there are several."""
-
-    mean: float
-    sd: float | None = None
-
-    def __str__(self) -> str:
-        return f"{self.mean:.2f}" if self.sd is None else f"{self.mean:.2f} ± {self.sd:.2f}"
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A swept key.
+def heat_map(x: Axis, y: Axis, measured: Sequence[Measured], quantity: Quantity) -> Figure:
+    """A table over two swept keys with a cell for each setting, the best one framed; what did not finish stays empty.
 
     Args:
-        name: of the key.
-        values: one a setting; numbers, or text where they are not all numbers.
-        levels: the distinct values in order.
-    """
-
-    name: str
-    values: Sequence[Value]
-    levels: Sequence[Value]
-
-    @property
-    def is_numeric(self) -> bool:
-        """Whether distances along it mean something."""
-        return all(isinstance(level, int | float) for level in self.levels)
-
-    @property
-    def is_logarithmic(self) -> bool:
-        """Whether the values are better told apart by their ratios: 0.5, 1, 4 as well as decades."""
-        numbers = [level for level in self.levels if not isinstance(level, str)]
-        return self.is_numeric and min(numbers) > 0 and max(numbers) >= 5 * min(numbers)
-
-    @property
-    def labels(self) -> list[str]:
-        """The levels as text."""
-        return [level if isinstance(level, str) else f"{level:g}" for level in self.levels]
-
-    def places(self, values: Sequence[Value]) -> np.ndarray:
-        """Where values lie along the axis: numbers where they are, text at 0, 1, ….
-
-        >>> Axis("lr", [], [0.001, 0.01, 0.1]).places([0.01]).tolist(), Axis("prior", [], ["a", "b"]).places(["b"])
-        ([0.01], array([1.]))
-        """
-        return np.array(values if self.is_numeric else [self.levels.index(value) for value in values], dtype=float)
-
-    def fractions(self, values: Sequence[Value]) -> np.ndarray:
-        """Places between 0 and 1, along the logarithm where the values span a decade."""
-        places, ends = self.places(values), self.places(self.levels)
-        if self.is_logarithmic:
-            places, ends = np.log(places), np.log(ends)
-        width = ends.max() - ends.min()
-        return (places - ends.min()) / width if width else np.full(len(places), 0.5)
-
-
-def heat_map(x: Axis, y: Axis, measured: Sequence[Measured], name: str) -> Figure:
-    """A figure over two swept keys: a cell a setting, the best one framed; what did not finish stays empty.
-
-    Args:
-        x: along the columns.
-        y: along the rows, the first level at the bottom.
-        measured: one a setting.
-        name: of the figure.
+        x: key along the columns.
+        y: key along the rows, its first level at the bottom.
+        measured: value of the quantity in each setting.
+        quantity: what is measured.
     """
     means, texts = np.full((len(y.levels), len(x.levels)), np.nan), {}
     for column, row, value in zip(x.values, y.values, measured, strict=True):
@@ -117,17 +59,20 @@ def heat_map(x: Axis, y: Axis, measured: Sequence[Measured], name: str) -> Figur
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     extend = "max" if np.nanmax(means) > ceiling else "neither"
-    figure.colorbar(image, label=f"{name} / {UNIT}", extend=extend)
+    figure.colorbar(image, label=quantity.label, extend=extend)
     return figure
 
 
-def line(axis: Axis, measured: dict[str, Sequence[Measured]], runs: Sequence[tuple[Value, float]]) -> Figure:
-    """Figures over one swept key: means with error bars of one standard deviation over seeds.
+def line(
+    axis: Axis, measured: Mapping[str, Sequence[Measured]], runs: Sequence[tuple[Value, float]], quantity: Quantity
+) -> Figure:
+    """Means over one swept key, with error bars of one standard deviation over seeds.
 
     Args:
-        axis: the key.
-        measured: for each figure's name its values, one a setting.
-        runs: the key's value and the first figure of each run, drawn as points.
+        axis: the swept key.
+        measured: for each name in the legend, the values of all settings.
+        runs: value of the key and of the first name in each run, drawn as points.
+        quantity: what is measured.
     """
     figure = _blank(5.4 if axis.is_numeric else max(5.4, 1.6 + 0.16 * sum(map(len, axis.labels))), 3.8)
     axes = figure.subplots()
@@ -145,29 +90,30 @@ def line(axis: Axis, measured: dict[str, Sequence[Measured]], runs: Sequence[tup
         axes.update_datalim(np.column_stack((np.tile(places, 2), np.concatenate((means - sds, means + sds)))))
     if len(runs) > len(axis.values):
         places = axis.places([value for value, _ in runs])
-        nelbos = [nelbo for _, nelbo in runs]
+        points = [point for _, point in runs]
         aside = axes.transData + ScaledTranslation(-AWAY, 0, figure.dpi_scale_trans)
-        axes.plot(places, nelbos, ".", color="C0", alpha=0.6, label="each run", transform=aside)
-        axes.update_datalim(np.column_stack((places, nelbos)))
+        axes.plot(places, points, ".", color="C0", alpha=0.6, label="each run", transform=aside)
+        axes.update_datalim(np.column_stack((places, points)))
     axes.autoscale_view()
     _along(axes, axis)
     drawn = [value.mean for values in measured.values() for value in values]
-    _limit(axes, drawn, [*drawn, *(nelbo for _, nelbo in runs)], "above")
-    axes.set(xlabel=axis.name, ylabel=f"NELBO / {UNIT}")
+    _limit(axes, drawn, [*drawn, *(point for _, point in runs)], "above")
+    axes.set(xlabel=axis.name, ylabel=quantity.label)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
     return figure
 
 
-def seeds(nelbos: dict[str, Sequence[tuple[str, float]]]) -> Figure:
-    """Figures by seed, with their mean and a band of one standard deviation.
+def seeds(measured: Mapping[str, Sequence[tuple[str, float]]], quantity: Quantity) -> Figure:
+    """Values by seed, with their mean and a band of one standard deviation.
 
     Args:
-        nelbos: for each figure's name the seeds and values, of the same runs.
+        measured: for each name in the legend, the seeds and values of the same runs.
+        quantity: what is measured.
     """
     figure = _blank(7.0, 3.2)
     axes = figure.subplots()
-    for index, (name, points) in enumerate(nelbos.items()):
+    for index, (name, points) in enumerate(measured.items()):
         values = [value for _, value in points]
         colour, mean = f"C{index}", statistics.mean(values)
         axes.scatter(range(len(values)), values, color=colour, marker="os"[index % 2], label=name)
@@ -176,21 +122,21 @@ def seeds(nelbos: dict[str, Sequence[tuple[str, float]]]) -> Figure:
             sd = statistics.stdev(values)
             axes.axhspan(mean - sd, mean + sd, color=colour, alpha=0.12, linewidth=0)
         axes.set_xticks(range(len(values)), [seed for seed, _ in points])
-    axes.set(xlabel="seed", ylabel=f"NELBO / {UNIT}")
+    axes.set(xlabel="seed", ylabel=quantity.label)
     axes.legend(frameon=False, ncols=2)
     axes.margins(y=0.2)
     return figure
 
 
-def parallel(axes_of: Sequence[Axis], measured: Sequence[Measured], name: str) -> Figure:
-    """A line a setting through the values of its keys to its figure, coloured by rank; the best is drawn boldly.
+def parallel(keys: Sequence[Axis], measured: Sequence[Measured], quantity: Quantity) -> Figure:
+    """A line for each setting through the values of its keys to what it measured, coloured by rank; the best is bold.
 
     Args:
-        axes_of: the swept keys.
-        measured: one a setting.
-        name: of the figure.
+        keys: the swept keys.
+        measured: value of the quantity in each setting.
+        quantity: what is measured.
     """
-    figure = _blank(2.2 * (len(axes_of) + 1) + 0.8, 4.4)
+    figure = _blank(2.2 * (len(keys) + 1) + 0.8, 4.4)
     axes = figure.subplots()
     means = [value.mean for value in measured]
     low, ceiling = min(means), _ceiling(means)
@@ -198,22 +144,22 @@ def parallel(axes_of: Sequence[Axis], measured: Sequence[Measured], name: str) -
     rank = np.argsort(np.argsort(means, kind="stable"))
     # lines of one level lie side by side, in the order of their ranks
     apart = (rank / max(1, len(means) - 1) - 0.5) * 0.05
-    heights = np.stack([*(axis.fractions(axis.values) + apart for axis in axes_of), ends], axis=1)
+    heights = np.stack([*(axis.fractions(axis.values) + apart for axis in keys), ends], axis=1)
     for index in np.argsort(-rank):
         x, y = _smooth(heights[index])
         best = rank[index] == 0
         axes.plot(x, y, color=_rank_colour(rank[index], len(means)), linewidth=3.0 if best else 1.2, alpha=0.9)
-    for place, axis in enumerate(axes_of):
+    for place, axis in enumerate(keys):
         axes.axvline(place, color="0.4", linewidth=0.8, zorder=0)
         named = sorted({round(i) for i in np.linspace(0, len(axis.levels) - 1, min(TICKS, len(axis.levels)))})
         for index in named:
             _label(axes, place, axis.fractions(axis.levels)[index], axis.labels[index])
-    place = len(axes_of)
+    place = len(keys)
     axes.axvline(place, color="black", linewidth=1, zorder=0)
     for height in np.linspace(0, 1, 5):
         above = "≥ " if height == 1 and max(means) > ceiling else ""
         _label(axes, place, height, f"{above}{low + height * (ceiling - low):.1f}", ha="left")
-    names = [*(axis.name for axis in axes_of), f"{name}\n{UNIT}"]
+    names = [*(axis.name for axis in keys), f"{quantity.name}\n{quantity.unit}".strip()]
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks([])
     axes.set(xlim=(-0.35, place + 0.35), ylim=(-0.06, 1.06))
@@ -222,20 +168,26 @@ def parallel(axes_of: Sequence[Axis], measured: Sequence[Measured], name: str) -
     return figure
 
 
-class Curve(NamedTuple):
-    """The NELBO of one run by epoch, the first epoch being 1; its label is that of the setting."""
+class LearningCurve(NamedTuple):
+    """What one run measured by epoch.
+
+    Args:
+        label: label of the run's setting.
+        epochs: numbers of the epochs, the first being 1.
+        values: value of the quantity after each epoch.
+    """
 
     label: str
     epochs: Sequence[float]
-    nelbos: Sequence[float]
+    values: Sequence[float]
 
 
-def learning_curves(curves: Sequence[Curve], name: str) -> Figure:
+def learning_curves(curves: Sequence[LearningCurve], quantity: Quantity) -> Figure:
     """The curves of all runs together; those of one label have one colour, by rank, and the best few are named.
 
     Args:
-        curves: the best run first.
-        name: of the figure.
+        curves: learning curves of the runs, the best run first.
+        quantity: what is measured.
     """
     figure = _blank(6.4, 4.6)
     axes = figure.subplots()
@@ -245,7 +197,7 @@ def learning_curves(curves: Sequence[Curve], name: str) -> Figure:
         rank = labels.index(curve.label)
         (named[rank],) = axes.plot(
             curve.epochs,
-            curve.nelbos,
+            curve.values,
             color=_rank_colour(rank, len(labels)),
             linewidth=2.2 if rank == 0 else 1.2,
             marker="o" if len(curve.epochs) < 12 else None,
@@ -257,9 +209,9 @@ def learning_curves(curves: Sequence[Curve], name: str) -> Figure:
     handles, texts = zip(*shown, strict=True)
     figure.legend(handles, texts, frameon=False, fontsize=8, loc="outside lower left")
     # the first epochs of all runs are alike and far above the rest
-    judged = [curve.nelbos[at] for curve in curves for at in (len(curve.nelbos) // 10, -1)]
-    _limit(axes, judged, [nelbo for curve in curves for nelbo in curve.nelbos], "above")
-    axes.set(xlabel="epoch", ylabel=f"{name} / {UNIT}")
+    judged = [curve.values[at] for curve in curves for at in (len(curve.values) // 10, -1)]
+    _limit(axes, judged, [value for curve in curves for value in curve.values], "above")
+    axes.set(xlabel="epoch", ylabel=quantity.label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     return figure
@@ -283,9 +235,9 @@ def _along(axes: Axes, axis: Axis) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: names.get(place, "")))
 
 
-def _ceiling(nelbos: Sequence[float]) -> float:
+def _ceiling(values: Sequence[float]) -> float:
     """The end of a scale that a diverged run does not flatten for the rest: the median lies at a third of it."""
-    low, middle, high = min(nelbos), statistics.median(nelbos), max(nelbos)
+    low, middle, high = min(values), statistics.median(values), max(values)
     return min(high, low + 3 * (middle - low)) if middle > low else high
 
 
@@ -294,7 +246,7 @@ def _limit(axes: Axes, judged: Sequence[float], drawn: Sequence[float], note: st
     low, ceiling = min(drawn), _ceiling(judged)
     if max(drawn) > ceiling > low:
         axes.set_ylim(low - 0.05 * (ceiling - low), ceiling + 0.05 * (ceiling - low))
-    if above := sum(nelbo > ceiling for nelbo in judged):
+    if above := sum(value > ceiling for value in judged):
         axes.annotate(f"↑ {above} {note}", (0.01, 0.99), xycoords="axes fraction", va="top", fontsize=8, color="0.4")
 
 

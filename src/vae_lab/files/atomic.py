@@ -11,9 +11,12 @@ from vae_lab.errors import DiskError, reason_of
 
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
-    """A file beside the target, to write to; when the disk has all of it, it takes the target's place.
+    """A file beside the target, to write to; once the disk has all of it, it takes the target's place.
 
-    No reader meets half a file, and what lay there before stays whole until then.
+    No reader sees half a file, and what was there before stays whole until then.
+
+    Args:
+        target: the file to replace, or to write for the first time.
 
     Raises:
         DiskError: if the disk is full, or the folder is gone or must not be written to.
@@ -27,7 +30,7 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         partial.replace(target)
     except (OSError, RuntimeError) as error:
-        # torch's writer makes a RuntimeError of the system's
+        # torch's writer turns the system's error into a RuntimeError
         reason = error.strerror if isinstance(error, OSError) and error.strerror else reason_of(error)
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -36,6 +39,10 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
 
 def replace_file(target: Path, text: str) -> None:
     """Write a text in the target's place.
+
+    Args:
+        target: the file to replace, or to write for the first time.
+        text: its new content.
 
     Raises:
         DiskError: if the disk is full, or the folder is gone or must not be written to.

@@ -1,1 +1,7 @@
-"""What encoder, decoder and prior make together."""
+"""Models: what encoder, decoder and prior make together."""
+
+from vae_lab.models.base import Model
+from vae_lab.models.draws import Bounds, Draws, Latent
+from vae_lab.models.vae import VAE
+
+__all__ = ["VAE", "Bounds", "Draws", "Latent", "Model"]

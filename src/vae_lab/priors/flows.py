@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.distributions import Distribution, Independent, Normal, Transform, TransformedDistribution
 
+from vae_lab.annotations import Size, Sizes
 from vae_lab.distributions.planar import PlanarTransform
-from vae_lab.networks import HiddenDims, Width
 from vae_lab.priors.base import Prior
 
 
@@ -26,7 +26,7 @@ class PlanarFlow(Prior):
     torch.Size([5, 2])
     """
 
-    def __init__(self, latent_dim: Width, layers: Width = 10) -> None:
+    def __init__(self, latent_dim: Size, layers: Size = 10) -> None:
         super().__init__()
         self.u = nn.Parameter(0.1 * torch.randn(layers, latent_dim))
         self.w = nn.Parameter(torch.randn(layers, latent_dim) / latent_dim**0.5)
@@ -57,10 +57,10 @@ class Flow(Prior):
 
     def __init__(
         self,
-        latent_dim: Width,
+        latent_dim: Size,
         kind: Literal["spline", "autoregressive"] = "spline",
-        transforms: Width = 3,
-        hidden_dims: HiddenDims = [64, 64],  # noqa: B006  (never written to)
+        transforms: Size = 3,
+        hidden_dims: Sizes = [64, 64],  # noqa: B006  (never written to)
     ) -> None:
         super().__init__()
         import zuko  # late: only this prior needs it

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from vae_lab.networks import Width
+from vae_lab.annotations import Size
 from vae_lab.priors.base import Prior
 
 
@@ -21,7 +21,7 @@ class StandardNormal(Prior):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, latent_dim: Width) -> None:
+    def __init__(self, latent_dim: Size) -> None:
         super().__init__()
         # buffers, so that they move to the model's device and precision; not saved, since they never change
         self.register_buffer("mean", torch.zeros(latent_dim), persistent=False)

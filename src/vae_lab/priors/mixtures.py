@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
-from vae_lab.networks import Width
+from vae_lab.annotations import Size
 from vae_lab.priors.base import Prior
 
 
@@ -23,7 +23,7 @@ class Mixture(Prior):
     torch.Size([5, 2])
     """
 
-    def __init__(self, latent_dim: Width, components: Width = 10) -> None:
+    def __init__(self, latent_dim: Size, components: Size = 10) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(components))
         self.means = nn.Parameter(torch.randn(components, latent_dim))
@@ -51,14 +51,14 @@ class Vamp(Prior):
 
     >>> from vae_lab.encoders import MLPEncoder
     >>> prior = Vamp(components=3)
-    >>> prior.bind(MLPEncoder(2, [8]), (1, 28, 28))
+    >>> prior.bind(MLPEncoder(2, [8], (1, 28, 28)), (1, 28, 28))
     >>> prior().sample((5,)).shape
     torch.Size([5, 2])
     """
 
     values: Tensor
 
-    def __init__(self, components: Width = 500) -> None:
+    def __init__(self, components: Size = 500) -> None:
         super().__init__()
         self.components = components
 

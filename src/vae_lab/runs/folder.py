@@ -1,6 +1,6 @@
-"""A run folder: the files of one run, where they lie, and the model that they hold.
+"""A run folder: the files of one run, and how they are written and read.
 
-What a sweep's report reads of a run needs no torch, so that it is imported only where a model is.
+A sweep's report reads runs without torch, so that it is imported only where a checkpoint is read.
 """
 
 import csv
@@ -13,18 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lab.errors import ConfigError, ModelSizeError, NonFiniteError, RunFolderError, reason_of
-from vae_lab.files import checks as trust
+from vae_lab.errors import ConfigError, NonFiniteError, RunFolderError, reason_of
 from vae_lab.files.atomic import replace_file
+from vae_lab.files.checks import read_text
+from vae_lab.runs import saved_config
 
 if TYPE_CHECKING:
-    from vae_lab.models.vae import VAE
+    from torch import nn
 
 LARGEST_TABLE = 50_000_000  # bytes of metrics.json or metrics.csv: 100,000 epochs and more
-BESIDE_THE_WEIGHTS = 2**28  # bytes that building a model may take beside them, for masks and the like
 
 
 def is_finite_number(value: Any) -> bool:
@@ -37,26 +38,27 @@ def is_finite_number(value: Any) -> bool:
 
 def is_finished(metrics: Mapping[str, Any]) -> bool:
     """Whether these are the figures of a run that came to its end: the test is the last that it does."""
-    return "test/nelbo" in metrics
+    return f"test/{metrics.get('criterion', 'nelbo')}" in metrics
 
 
 class RunFolder:
     """The files of one run; nothing in them names the folder, so it can be moved.
 
     Args:
-        path: the folder.
+        path: folder of the run.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.config_file = self.path / "config.yaml"
+        self.overrides_file = self.path / "overrides.yaml"
         self.metrics_file = self.path / "metrics.json"
         self.figures = self.path / "figures"
         self.checkpoints = self.path / "checkpoints"
 
     @property
     def best(self) -> Path:
-        """The checkpoint with the best NELBO."""
+        """The checkpoint of the epoch with the best figure of the run's criterion."""
         return self.checkpoints / "best.ckpt"
 
     @property
@@ -65,7 +67,11 @@ class RunFolder:
         return self.checkpoints / "last.ckpt"
 
     def discard_if_empty(self, with_folder: bool = True) -> None:
-        """Take the log away where nothing else was written yet, and the folder with it if it is this program's own."""
+        """Delete the log where nothing else was written yet.
+
+        Args:
+            with_folder: delete the folder too, unless it is the current one.
+        """
         log = self.path / "run.log"
         if not self.path.is_dir():
             return
@@ -76,7 +82,7 @@ class RunFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the folder for this process.
+        """Keep other processes out of the folder inside the block.
 
         Raises:
             RunFolderError: if another process is at work on the run.
@@ -104,18 +110,22 @@ class RunFolder:
             return True
 
     def clear(self) -> None:
-        """Delete what a run that did not finish left behind; its log stays, and what is not this program's."""
+        """Delete what a run that did not finish left behind; its log stays, and so does every file of others."""
         for folder in (self.figures, self.checkpoints):
             if folder.exists():
                 shutil.rmtree(folder)
-        for file in (self.config_file, self.metrics_file, self.path / "metrics.csv", *self.path.glob("events.out.*")):
+        files = (self.config_file, self.overrides_file, self.metrics_file, self.path / "metrics.csv")
+        for file in (*files, *self.path.glob("events.out.*")):
             file.unlink(missing_ok=True)
 
     def write_config(self, config: DictConfig) -> None:
         """Save the config with every interpolation resolved, and so claim the folder for this run.
 
+        Args:
+            config: of the run.
+
         Raises:
-            ConfigError: if another run has claimed it, be it at this moment.
+            ConfigError: if another run has claimed it, even if at this very moment.
         """
         try:
             with self.config_file.open("x", encoding="utf-8") as file:
@@ -124,40 +134,43 @@ class RunFolder:
             raise ConfigError("hydra.run.dir", self.path, "holds a run already; name another folder") from error
 
     def config_digest(self) -> str:
-        """SHA-256 of ``config.yaml``, which each checkpoint carries: it says what its weights are the weights of."""
+        """SHA-256 of ``config.yaml``, which each checkpoint carries, to say which model its weights belong to."""
         return hashlib.sha256(self.config_file.read_bytes()).hexdigest()
 
-    def read_config(self) -> DictConfig:
-        """The config of the run, held to allowed targets and values.
-
-        Raises:
-            RunFolderError: if it is missing, unreadable, or names what no config of ours would.
-        """
-        from vae_lab.config.build import check
-
-        config = self.read_plain_config()
-        try:
-            check(config)
-        except ConfigError as error:
-            raise RunFolderError(f"{self.config_file}: {error}") from error
-        return config
-
     def read_plain_config(self) -> DictConfig:
-        """The config of the run as it is written: to be shown, not to build objects from.
+        """The config of the run as it is written, unchecked: it may be shown, but no object is built from it.
 
         Raises:
             RunFolderError: if it is missing or unreadable.
         """
         try:
-            return trust.read_config(self.config_file)
+            return saved_config.read_config(self.config_file)
         except FileNotFoundError as error:
             raise RunFolderError(f"{self.path}: no config.yaml in it; give the folder of a finished run") from error
+
+    def write_overrides(self, overrides: list[str]) -> None:
+        """Save the overrides that the run was composed from.
+
+        Args:
+            overrides: as they were given, one text each.
+
+        Raises:
+            DiskError: if the file cannot be written.
+        """
+        replace_file(self.overrides_file, yaml.safe_dump(overrides, allow_unicode=True))
+
+    def read_overrides(self) -> list[str] | None:
+        """The overrides that the run was composed from; None where none can be read."""
+        return saved_config.read_overrides(self.overrides_file)
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Save the figures of the run as one flat object.
 
+        Args:
+            metrics: a value for each name.
+
         Raises:
-            NonFiniteError: if one of them is none, so that nobody takes it for a result.
+            NonFiniteError: if one of them is not finite, so that nobody takes it for a result.
         """
         broken = [name for name, value in metrics.items() if isinstance(value, float) and not math.isfinite(value)]
         if broken:
@@ -171,18 +184,12 @@ class RunFolder:
             RunFolderError: if the file is damaged.
         """
         try:
-            metrics = json.loads(trust.read_text(self.metrics_file, LARGEST_TABLE))
+            metrics = json.loads(read_text(self.metrics_file, LARGEST_TABLE))
+            _check_metrics(metrics)
         except FileNotFoundError:
             return {}
         except (ValueError, RecursionError) as error:
             raise RunFolderError(f"{self.metrics_file}: damaged ({error}); delete it and evaluate again") from error
-        if not isinstance(metrics, dict):
-            raise RunFolderError(f"{self.metrics_file}: damaged (it holds no names); delete it and evaluate again")
-        for name, value in metrics.items():
-            # what a name with a slash measures is a number, but for the method of an estimator
-            if "/" in name and name != "estimator/method" and not is_finite_number(value):
-                reason = f"{name} is no finite number"
-                raise RunFolderError(f"{self.metrics_file}: damaged ({reason}); delete it and evaluate again")
         return metrics
 
     def read_history(self) -> list[dict[str, float]]:
@@ -193,7 +200,7 @@ class RunFolder:
         """
         file = self.path / "metrics.csv"
         try:
-            text = trust.read_text(file, LARGEST_TABLE)
+            text = read_text(file, LARGEST_TABLE)
             if text and not text.endswith("\n"):
                 raise ValueError("its last line is cut off")
             # an epoch without validation leaves its cells empty
@@ -208,44 +215,38 @@ class RunFolder:
         except (ValueError, TypeError, csv.Error) as error:
             raise RunFolderError(f"{file}: damaged ({error}); delete it to go on without the history") from error
 
-    def read_model(self, config: DictConfig) -> "VAE":
-        """The trained model, with its history.
+    def load_weights(self, model: "nn.Module", checkpoint: dict[str, Any] | None = None) -> None:
+        """Load the weights of the best checkpoint into a model.
 
         Args:
-            config: of this run.
-
-        Raises:
-            RunFolderError: if a file is missing or damaged, or the config describes a model that is larger than what
-                the checkpoint can hold.
-        """
-        from vae_lab.config.build import build_model
-
-        checkpoint = self.read_checkpoint(self.best)
-        try:
-            model = build_model(config, self.best.stat().st_size + BESIDE_THE_WEIGHTS)
-        except (ConfigError, ModelSizeError) as error:
-            raise RunFolderError(f"{self.config_file}: {error}") from error
-        self._fill(model, checkpoint)
-        model.history = self.read_history()
-        return model
-
-    def load_weights(self, model: "VAE") -> None:
-        """Load the best checkpoint's weights into a model.
+            model: the model that config.yaml describes.
+            checkpoint: content of the best checkpoint, where it was read already.
 
         Raises:
             RunFolderError: if there is no checkpoint, it is damaged or of another model, or the config was changed.
         """
-        self._fill(model, self.read_checkpoint(self.best))
+        if checkpoint is None:
+            checkpoint = self.read_checkpoint(self.best)
+        try:
+            model.load_state_dict(checkpoint["state_dict"])
+        except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+            reason = reason_of(error)
+            raise RunFolderError(f"{self.best}: of another model than config.yaml says ({reason})") from error
 
     def read_checkpoint(self, file: Path) -> dict[str, Any]:
         """The content of one of this run's checkpoints.
 
+        Args:
+            file: the checkpoint.
+
         Raises:
             RunFolderError: if it is missing or damaged, or the config was changed after it.
         """
-        from vae_lab.training import checkpoints
+        from vae_lab.files import tensors  # late: it imports torch
 
-        checkpoint = checkpoints.read(file)
+        if not file.is_file():
+            raise RunFolderError(f"{file}: there is no checkpoint; the run did not finish its first epoch")
+        checkpoint = tensors.read(file, "checkpoint")
         digest = self.config_digest()
         if checkpoint.get("config_sha256", digest) != digest:
             raise RunFolderError(
@@ -254,24 +255,15 @@ class RunFolder:
             )
         return checkpoint
 
-    def _fill(self, model: "VAE", checkpoint: dict[str, Any]) -> None:
-        try:
-            model.load_state_dict(checkpoint["state_dict"])
-        except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
-            reason = reason_of(error)
-            raise RunFolderError(f"{self.best}: of another model than config.yaml says ({reason})") from error
 
-
-def load(run_dir: Path | str) -> "VAE":
-    """The trained model of a run, on the CPU, in evaluation mode.
-
-    Args:
-        run_dir: folder of a finished run. Its files are data: nothing in them is executed.
-
-    Raises:
-        RunFolderError: if a file is missing or damaged.
-    """
-    folder = RunFolder(run_dir)
-    if not folder.path.is_dir():
-        raise RunFolderError(f"{run_dir}: there is no such folder; give the folder of a finished run")
-    return folder.read_model(folder.read_config()).eval()
+def _check_metrics(metrics: Any) -> None:
+    """Raise ValueError where what a ``metrics.json`` holds is not what a run writes."""
+    if not isinstance(metrics, dict):
+        raise ValueError("it holds no names")
+    criterion = metrics.get("criterion", "nelbo")
+    if not isinstance(criterion, str) or not criterion.isidentifier():
+        raise ValueError("criterion is no name")
+    for name, value in metrics.items():
+        # a name with a slash stands for a number, except the method of an estimator
+        if "/" in name and name != "estimator/method" and not is_finite_number(value):
+            raise ValueError(f"{name} is no finite number")

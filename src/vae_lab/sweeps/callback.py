@@ -1,4 +1,4 @@
-"""The start and the end of a multirun: what is refused before it, and what is said after it."""
+"""The start and the end of a multirun: what is refused before it, and what is printed after it."""
 
 import re
 import shlex
@@ -16,8 +16,7 @@ from omegaconf import DictConfig
 
 from vae_lab.sweeps.folders import failures
 
-INTERRUPTED = 130  # as a shell counts Ctrl-C
-
+INTERRUPTED = 130  # exit code of a shell after Ctrl-C
 
 ONE_DEVICE = (
     "a run of a sweep has one device, since the processes for further ones would each start the whole sweep again; "
@@ -25,8 +24,8 @@ ONE_DEVICE = (
 )
 
 
-class Sweep(Callback):
-    """Notes where the sweep goes, once Hydra knows it, and refuses what no run of a sweep may ask for."""
+class SweepCallback(Callback):
+    """Keeps the folder of the sweep, once Hydra knows it, and refuses what no run of a sweep may ask for."""
 
     folder: ClassVar[Path | None] = None
     trains: ClassVar[bool] = True
@@ -42,13 +41,13 @@ class Sweep(Callback):
         tasks = {config.task, *_swept("task", config)}
         if "submitit_folder" in config.hydra.launcher and tasks != {"train"}:
             _refuse(f"task={', '.join(sorted(tasks))}: jobs of a cluster are trainings; use hydra/launcher=basic")
-        Sweep.folder, Sweep.trains = Path(config.hydra.sweep.dir), config.task == "train"
-        Sweep.failed_before = failures(Sweep.folder)
-        Sweep.searches = "study_name" in config.hydra.sweeper
-        if Sweep.searches:
+        SweepCallback.folder, SweepCallback.trains = Path(config.hydra.sweep.dir), config.task == "train"
+        SweepCallback.failed_before = failures(SweepCallback.folder)
+        SweepCallback.searches = "study_name" in config.hydra.sweeper
+        if SweepCallback.searches:
             from vae_lab.sweeps.storage import take_up  # late: it imports optuna
 
-            Sweep.lock = _alone(Sweep.folder)
+            SweepCallback.lock = _alone(SweepCallback.folder)
             take_up(config.hydra.sweeper)
 
 
@@ -58,7 +57,7 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def _alone(sweep: Path) -> FileLock:
-    """The lock of a search: one that is taken up anew ends the runs that it finds under way."""
+    """The lock of a search, for one process: a search that goes on ends the runs that it finds under way."""
     sweep.mkdir(parents=True, exist_ok=True)
     lock = FileLock(sweep / ".search.lock", blocking=False)
     try:
@@ -82,48 +81,48 @@ def _swept(key: str, config: DictConfig) -> Iterator[str]:
 
 @contextmanager
 def concluded(arguments: Sequence[str]) -> Iterator[None]:
-    """Around the program: a multirun inside it ends with its report, and with how to go on where it was stopped.
+    """Around the program: a multirun ends with its report, or with the command that continues it where it was stopped.
 
     Args:
-        arguments: the command line, the program first.
+        arguments: words of the command line, the program first.
 
     Raises:
         SystemExit: 1 where runs failed, 130 where a person stopped the sweep.
     """
-    Sweep.folder = None
+    SweepCallback.folder = None
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
         stopped = isinstance(stop, KeyboardInterrupt) or stop.code == INTERRUPTED
-        if Sweep.folder is None or not stopped:
+        if SweepCallback.folder is None or not stopped:
             raise
-        print(f"\nstopped; to go on: {_command(arguments, Sweep.folder)}")
+        print(f"\nstopped; to go on: {_command(arguments, SweepCallback.folder)}")
         sys.exit(INTERRUPTED)
     except Exception:
-        # the launcher itself broke down, or there was a mistake
-        if Sweep.folder is not None and not _discard_if_empty(Sweep.folder):
-            print(f"\nended early; to go on: {_command(arguments, Sweep.folder)}")
+        # an error of the launcher itself, or a mistake of the user
+        if SweepCallback.folder is not None and not _discard_if_empty(SweepCallback.folder):
+            print(f"\nended early; to go on: {_command(arguments, SweepCallback.folder)}")
         raise
-    if Sweep.folder is not None:
-        _report(Sweep.folder, _command(arguments, Sweep.folder))
+    if SweepCallback.folder is not None:
+        _report(SweepCallback.folder, _command(arguments, SweepCallback.folder))
 
 
 def _report(folder: Path, again: str) -> None:
-    if Sweep.trains:
+    if SweepCallback.trains:
         from vae_lab.sweeps.report import write  # late: a single run has no use for it
 
         write(folder)
-    # a file of this command's runs is newer than it was, or was not there
-    failed = [name for name, written in failures(folder).items() if Sweep.failed_before.get(name) != written]
+    # the failures of this command: their files are newer than before, or were not there
+    failed = [name for name, written in failures(folder).items() if SweepCallback.failed_before.get(name) != written]
     if failed:
-        # a search goes on with other settings
-        remedy = "why is in their failure.txt" if Sweep.searches else f"to do them again: {again}"
+        # a search would go on with other settings, and not repeat these
+        remedy = "why is in their failure.txt" if SweepCallback.searches else f"to do them again: {again}"
         print(f"vae_lab: {len(failed)} failed; {remedy}", file=sys.stderr)
         sys.exit(1)
 
 
 def _discard_if_empty(folder: Path) -> bool:
-    """Take the folder away where Hydra wrote nothing but its own note there and then found a mistake."""
+    """Delete the folder where it holds no runs yet, but only what is written before the first of them."""
     is_empty = not folder.is_dir() or {entry.name for entry in folder.iterdir()} <= {"multirun.yaml", ".search.lock"}
     if is_empty and folder.is_dir():
         shutil.rmtree(folder)
@@ -134,7 +133,7 @@ def _command(arguments: Sequence[str], folder: Path) -> str:
     program, *rest = arguments
     name = ["python", "-m", "vae_lab"] if Path(program).name == "__main__.py" else [Path(program).name]
     kept = [argument for argument in rest if not argument.startswith("sweep_dir=")]
-    # beside the first override, since argparse wants them together
+    # beside the first override, since argparse expects all overrides side by side
     place = next((i for i, argument in enumerate(kept) if re.match(r"[^-].*=", argument)), len(kept))
     return shlex.join([*name, *kept[:place], f"sweep_dir={folder}", *kept[place:]])
 

@@ -1,7 +1,8 @@
-"""The run folders of a sweep: how they are called, and which of them need no run any more."""
+"""The run folders of a sweep: their names, and which of them are finished or failed."""
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ LONGEST = 200  # bytes; file systems allow 255, and the lock beside a folder add
 
 
 def folder_name(overrides: str) -> str:
-    """The name of a run's folder: its overrides, where they are a file name, else what is left of them and a hash.
+    """The name of a run's folder: its overrides, where they can be a file name, else what is left of them and a hash.
 
     >>> folder_name("hidden_dims=[256,256],loss.coeff=0.5")
     'hidden_dims=[256,256],loss.coeff=0.5'
@@ -30,7 +31,7 @@ def folder_name(overrides: str) -> str:
 
 
 def metrics_of(folder: Path) -> dict[str, Any] | None:
-    """The figures of a run that finished; None of one that did not, or whose figures cannot be read any more."""
+    """The metrics of a run that finished; None where it did not, or where they cannot be read."""
     try:
         metrics = RunFolder(folder).read_metrics()
     except RunFolderError:
@@ -39,18 +40,24 @@ def metrics_of(folder: Path) -> dict[str, Any] | None:
 
 
 def failure_of(folder: Path) -> str | None:
-    """Why a run failed, in one line; None of one that did not."""
+    """Why a run failed, in one line; None where it did not."""
     file = folder / FAILURE
     if not file.exists():
         return None
     return " ".join(file.read_text(errors="replace").split()) or "no reason was given"
 
 
-def figure_of(metrics: dict[str, Any]) -> float:
-    """What runs are compared by; a run that lost its figures and was tested again has those of the test only."""
-    return float(metrics.get("best/nelbo", metrics["test/nelbo"]))
+def criterion_name(metrics: Mapping[str, Any]) -> str:
+    """The name of the figure that a run is chosen by."""
+    return str(metrics.get("criterion", "nelbo"))
+
+
+def criterion_of(metrics: Mapping[str, Any]) -> float:
+    """What a run is chosen by, lower is better: its best value, or the one of the test where that alone is left."""
+    name = criterion_name(metrics)
+    return float(metrics.get(f"best/{name}", metrics[f"test/{name}"]))
 
 
 def failures(sweep: Path) -> dict[str, int]:
-    """The names of a sweep's failed runs, and when each failed, by the clock of the disk."""
+    """The names of a sweep's failed runs, and the time of each failure in nanoseconds, as the file system has it."""
     return {file.parent.name: file.stat().st_mtime_ns for file in sorted(sweep.glob(f"*/{FAILURE}"))}

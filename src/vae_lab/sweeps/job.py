@@ -9,20 +9,24 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from vae_lab.errors import ConfigError, UserError
+from vae_lab.figures.quantities import quantity_of
 from vae_lab.sweeps.callback import ONE_DEVICE, is_one
-from vae_lab.sweeps.folders import FAILURE, failure_of, figure_of, metrics_of
+from vae_lab.sweeps.folders import FAILURE, criterion_name, criterion_of, failure_of, metrics_of
 
 log = logging.getLogger(__name__)
 
 
 def run_of_sweep(config: DictConfig) -> float:
-    """Run, unless that was done before; a failure is kept in the run's folder, and the sweep goes on.
+    """Run, unless the run finished before; the reason of a failure is kept in the run's folder, and the sweep goes on.
 
-    A training that finished is left as it is, one that was cut off is continued; what failed, and every other task,
-    is done again. Where another process is still at work on the run, this one waits for it.
+    A training that finished is left as it is, and one that was cut off is continued. A run that failed, and every
+    other task, is done again. Where another process is at work on the run, this one waits for it.
+
+    Args:
+        config: config of the run, as composed.
 
     Returns:
-        The figure that runs are compared by; ∞ where the run failed, which a search takes for the worst.
+        The value of the criterion; ∞ where the run failed, which a search takes as the worst.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     locks = folder.parent / ".locks"
@@ -30,8 +34,9 @@ def run_of_sweep(config: DictConfig) -> float:
     with FileLock(locks / f"{folder.name}.lock"):
         metrics = metrics_of(folder)
         if metrics is not None:
-            print(f"{folder.name}: finished before, NELBO {figure_of(metrics):.2f}", flush=True)
-            return figure_of(metrics)
+            value, words = criterion_of(metrics), quantity_of(criterion_name(metrics)).name
+            print(f"{folder.name}: finished before, {words} {value:.2f}", flush=True)
+            return value
         try:
             return _run(config, folder)
         except UserError as error:
@@ -40,19 +45,19 @@ def run_of_sweep(config: DictConfig) -> float:
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             log.exception("failed: %s", reason)
-        folder.mkdir(exist_ok=True)  # a run that could not even start took its folder away
+        folder.mkdir(exist_ok=True)  # a run that could not start took its folder away
         (folder / FAILURE).write_text(reason + "\n")
         return math.inf
 
 
 def _run(config: DictConfig, folder: Path) -> float:
-    if not is_one(config.trainer.devices):  # a choice of trainer= that was swept
+    if not is_one(config.trainer.devices):  # where a choice of trainer= was swept
         raise ConfigError("trainer.devices", config.trainer.devices, ONE_DEVICE)
-    from vae_lab import run  # late: a sweep that is done needs no torch
+    from vae_lab.tasks import run  # late: a sweep that is finished needs no torch
 
     if failure_of(folder) is not None:
         (folder / FAILURE).unlink()
-        return run.run(config, anew=True)
+        return run.run(config, again=True)
     if (folder / "config.yaml").exists():
-        return run.carry_on(config) if config.task == "train" else run.run(config, anew=True)
+        return run.carry_on(config) if config.task == "train" else run.run(config, again=True)
     return run.run(config)

@@ -1,19 +1,24 @@
-"""The report of a sweep: ``sweep.csv``, ``report.html`` and a short table for the terminal."""
+"""The story of ``task=report``: ``sweep.csv``, ``report.html`` and a short table for the terminal."""
 
 import csv
 from io import StringIO
 from pathlib import Path
 
+from vae_lab.config.settings import name_of, shown
 from vae_lab.files.atomic import replace_file
-from vae_lab.sweeps.conclusion import best_command, figure_of, how_sure, over_seeds
-from vae_lab.sweeps.html import page
-from vae_lab.sweeps.settings import Sweep, name_of, shown
+from vae_lab.sweeps.best_setting import best_command, how_sure, mean_and_spread, over_seeds, row_of, warning
+from vae_lab.sweeps.html_report import page
+from vae_lab.sweeps.runs import TEST
+from vae_lab.sweeps.sweep import Sweep
 
 ROWS = 12  # of the table on the terminal
 
 
 def write(sweep_dir: Path) -> None:
     """Write ``sweep.csv`` and ``report.html`` into a folder of runs, and print what they answer.
+
+    Args:
+        sweep_dir: folder that holds the runs, at any depth.
 
     Raises:
         RunFolderError: if the folder holds no runs.
@@ -25,9 +30,9 @@ def write(sweep_dir: Path) -> None:
 
 
 def csv_of(sweep: Sweep) -> str:
-    """One row a run, the best first and what did not finish last: its folder, swept values, seed and metrics."""
+    """A row for each run, the best first and unfinished ones last: its folder, swept values, seed and metrics."""
     runs = [*sweep.finished, *sweep.unfinished]
-    # a fact of the run that is swept as well has its column already
+    # a fact that is swept as well has its column already
     taken = {"run", "status", "failure", "seed", *map(name_of, sweep.keys)}
     metrics = [name for name in dict.fromkeys(name for run in runs for name in run.metrics) if name not in taken]
     file = StringIO()
@@ -41,14 +46,15 @@ def csv_of(sweep: Sweep) -> str:
 
 
 def summary(sweep: Sweep) -> str:
-    """The table sorted by validation NELBO, the answer, what did not finish, and where the report lies."""
+    """The table of settings, the answer, what did not finish, and where the report lies."""
     lines = ["", *_table(sweep)]
     if sweep.settings:
         best = sweep.settings[0]
-        lines += ["", f"best: {best.label}, test NELBO {figure_of(best, 'test/nelbo')}, {over_seeds(best)}"]
+        measured = f"test {sweep.quantity.name} {mean_and_spread(best, TEST)}"
+        lines += ["", f"best: {best.label}, {measured}, {over_seeds(best)}"]
         lines += how_sure(sweep)
-    if not sweep.is_on_one_scale:
-        lines.append("The runs differ in data, pixels or likelihood: their NELBOs are not on one scale.")
+    if reason := warning(sweep):
+        lines.append(reason)
     if command := best_command(sweep):
         lines += ["", command]
     if sweep.unfinished:
@@ -58,12 +64,9 @@ def summary(sweep: Sweep) -> str:
 
 
 def _table(sweep: Sweep) -> list[str]:
-    names = [sweep.chosen_by, "test NELBO", "KL", "reconstruction", "seconds"]
-    figures = [("best/nelbo", 2), ("test/nelbo", 2), ("test/kl", 2), ("test/reconstruction", 2), ("train/seconds", 1)]
+    names = [sweep.chosen_by.name, f"test {sweep.quantity.name}", *sweep.terms, "seconds"]
     rows = [[*map(name_of, sweep.keys), *names]]
-    for setting in sweep.settings[:ROWS]:
-        swept = [shown(key, setting.values[key]) if key in setting.values else "–" for key in sweep.keys]
-        rows.append([*swept, *(figure_of(setting, name, digits) for name, digits in figures)])
+    rows += [[*sweep.shown(setting), *row_of(setting, sweep)] for setting in sweep.settings[:ROWS]]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     more = len(sweep.settings) - ROWS

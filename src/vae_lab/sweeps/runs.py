@@ -1,25 +1,22 @@
 """The runs of a sweep: found in a folder and read."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from vae_lab.config.settings import APART, Leaves, choices, leaves
+from vae_lab.config.settings import Leaves, settings_of
 from vae_lab.errors import RunFolderError
 from vae_lab.runs.folder import RunFolder, is_finished, is_finite_number
-from vae_lab.sweeps.folders import FAILURE, failure_of
+from vae_lab.sweeps.folders import FAILURE, criterion_name, failure_of
+from vae_lab.sweeps.overrides import settings_in
 
-CLASS = "._target_"
-# a run that was cut off early may have nothing but its log
-MARKS = ("config.yaml", "metrics.json", FAILURE)
-REPORTED = ("best/nelbo", "test/nelbo", "test/kl", "test/reconstruction")
+MARKS = ("config.yaml", "metrics.json", FAILURE)  # files of a run; one that was cut off early may have its log alone
+# names of figures in which {criterion} stands for the one that the run is chosen by
+BEST, TEST = "best/{criterion}", "test/{criterion}"
 
 
 @dataclass(frozen=True)
@@ -27,13 +24,13 @@ class Run:
     """One run of a sweep.
 
     Args:
-        path: its folder.
-        name: the folder within the sweep's.
-        settings: values below their dotted keys, as in its config.
-        config: its config; None where it wrote none that can be read.
-        metrics: what it measured.
-        history: the figures of each epoch.
-        failure: why it failed, in one line; None where it did not.
+        path: folder of the run.
+        name: path of that folder, relative to the sweep's.
+        settings: values of its config below their dotted keys.
+        config: config of the run; None where it wrote none that can be read.
+        metrics: what the run measured, as in its ``metrics.json``.
+        history: what it measured in each epoch, as in its ``metrics.csv``.
+        failure: reason of its failure, in one line; None where it did not fail.
     """
 
     path: Path
@@ -56,9 +53,21 @@ class Run:
         """The seed of the run; None where nothing names it."""
         return self.settings.get("seed")
 
+    @property
+    def criterion(self) -> str:
+        """The name of the figure that the run is chosen by."""
+        return criterion_name(self.metrics)
+
+    def figure(self, name: str) -> Any:
+        """What the run measured under a name, with its own criterion for ``{criterion}``; None where it did not."""
+        return self.metrics.get(name.format(criterion=self.criterion))
+
 
 def find(sweep_dir: Path | str | None) -> list[Path]:
     """The run folders below a folder, at any depth, in the order of their names.
+
+    Args:
+        sweep_dir: folder that holds the runs.
 
     Raises:
         RunFolderError: if there are none, or the folder is a run itself.
@@ -80,8 +89,11 @@ def find(sweep_dir: Path | str | None) -> list[Path]:
 def read(sweep_dir: Path) -> list[Run]:
     """The training runs of a folder.
 
-    A file that is damaged makes its run a failed one. A run that failed before it wrote its config is known by its
-    folder's name; what that does not say is taken to be as in the other runs.
+    A run with a damaged file counts as failed. Of a run that failed before it wrote its config, the folder's name says
+    the settings; the others are assumed to be those of the other runs.
+
+    Args:
+        sweep_dir: folder that holds the runs.
 
     Raises:
         RunFolderError: if there are none.
@@ -94,17 +106,16 @@ def read(sweep_dir: Path) -> list[Run]:
     return [replace(run, settings=usual | run.settings) if run.config is None and run.settings else run for run in runs]
 
 
-def settings_of(config: DictConfig) -> Leaves:
-    """Every value that a run's result can hang on: callbacks of ours draw and save, and change nothing."""
-    found = leaves(config, resolve=False)
-    classes = {key.removesuffix("_target_"): str(value) for key, value in found.items() if key.endswith(CLASS)}
-    drawing = tuple(key for key, target in classes.items() if target.startswith("vae_lab.training.callbacks."))
-    return {key: value for key, value in found.items() if not key.startswith(drawing)}
+def criterion_by_epoch(history: Sequence[Mapping[str, float]], criterion: str) -> list[tuple[int, float]]:
+    """Epochs, counted from 1, and what the run is chosen by after each, where it is a finite number.
 
-
-def nelbo_by_epoch(history: Sequence[Mapping[str, float]]) -> list[tuple[int, float]]:
-    """Epochs, counted from 1, and the NELBO that runs are chosen by, where it is a finite number."""
-    name = "val/nelbo" if any("val/nelbo" in row for row in history) else "train/nelbo"
+    Args:
+        history: what the run measured in each epoch.
+        criterion: name of the figure that it is chosen by.
+    """
+    name = f"val/{criterion}"
+    if not any(name in row for row in history):  # nothing was held out for validation
+        name = f"train/{criterion}"
     return [
         (int(row["epoch"]) + 1, row[name])
         for row in history
@@ -133,7 +144,7 @@ def _runs_below(folder: Path, seen: set[Path]) -> list[Path]:
 
 def _read_run(path: Path, name: str) -> Run:
     folder = RunFolder(path)
-    settings, config = _settings_of_name(path.name), None
+    settings, config = settings_in(path.name), None
     try:
         if folder.config_file.exists():
             config = folder.read_plain_config()
@@ -147,29 +158,18 @@ def _read_run(path: Path, name: str) -> Run:
 
 
 def _measured(folder: RunFolder, history: list[dict[str, float]]) -> dict[str, Any]:
-    """The metrics of a run; those of a finished one are held to be there."""
+    """The metrics of a run; a finished one must have the value of its criterion.
+
+    Raises:
+        RunFolderError: if it has not, or the file is damaged.
+    """
     metrics = folder.read_metrics()
     if not is_finished(metrics):
         return metrics
-    # what task=evaluate made up for a lost file has only what can be tested again
-    metrics = {"best/nelbo": min((nelbo for _, nelbo in nelbo_by_epoch(history)), default=None)} | metrics
-    missing = [name for name in REPORTED if metrics.get(name) is None]
-    if missing:
-        raise RunFolderError(f"{folder.metrics_file}: {missing[0]} is missing")
+    criterion = criterion_name(metrics)
+    # where the file was lost and task=evaluate wrote another, that has only what can be tested again
+    best = min((value for _, value in criterion_by_epoch(history, criterion)), default=None)
+    metrics = {f"best/{criterion}": best} | metrics
+    if metrics[f"best/{criterion}"] is None:
+        raise RunFolderError(f"{folder.metrics_file}: best/{criterion} is missing")
     return metrics
-
-
-def _settings_of_name(name: str) -> Leaves:
-    """The overrides that a folder is named by; none where its name is another."""
-    found: Leaves = {}
-    for item in re.split(r",(?=[+~]?[\w./@]+=)", name):
-        if "=" not in item:
-            return {}
-        try:
-            override = OverridesParser.create().parse_override(item)
-        except HydraException:
-            return {}
-        key, value = override.get_key_element().lstrip("+~"), override.value()
-        is_choice = str(value) in choices(key)
-        found |= {f"{key}{CLASS}": choices(key)[str(value)]} if is_choice else {key: value}
-    return {key: value for key, value in found.items() if not key.startswith(APART)}

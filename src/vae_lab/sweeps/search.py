@@ -1,27 +1,26 @@
 """A search with Optuna ends runs early that will not be the best."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from lightning import Callback, LightningModule, Trainer
-from pydantic import Field
 
+from vae_lab.annotations import Epochs, Runs
 from vae_lab.errors import ConfigError
-
-Count = Annotated[int, Field(ge=0)]
 
 
 class Pruning(Callback):
-    """Ends a run of a search whose validation NELBO is above the median of the other runs' at the same epoch.
+    """Ends a run of a search whose criterion is above the median of the other runs at the same epoch.
 
-    The run is tested and reported like any other. Source: Golovin et al., Google Vizier (2017), the median rule.
+    The criterion is the one of the validation images, for most models the NELBO. The run is tested and reported like
+    any other. Source: Golovin et al., Google Vizier (2017), https://doi.org/10.1145/3097983.3098043, the median rule.
 
     Args:
-        after_runs: no run ends early before so many have come to their end.
-        after_epochs: nor in its first so many epochs.
+        after_runs: number of runs that come to their end before one ends early.
+        after_epochs: number of first epochs in which no run ends early.
     """
 
-    def __init__(self, after_runs: Count = 5, after_epochs: Count = 5) -> None:
+    def __init__(self, after_runs: Runs = 5, after_epochs: Epochs = 5) -> None:
         self.after_runs, self.after_epochs = after_runs, after_epochs
         self.trial: Any = None
 
@@ -29,27 +28,29 @@ class Pruning(Callback):
         """Find this run in the search.
 
         Raises:
-            ConfigError: if there is no search that it is part of.
+            ConfigError: if the run is no part of a search.
         """
-        import optuna  # late: a run folder is read where it is not installed, too
+        import optuna  # late: a run folder can be read where it is not installed
 
         hydra = HydraConfig.get()
         if "study_name" not in hydra.sweeper:
             raise ConfigError("callbacks.pruning", "Pruning", "belongs to a search; use sweep=search")
-        study = optuna.load_study(
-            study_name=hydra.sweeper.study_name,
-            storage=hydra.sweeper.storage,
-            pruner=optuna.pruners.MedianPruner(self.after_runs, self.after_epochs),
-        )
+        name, storage = hydra.sweeper.study_name, optuna.storages.RDBStorage(hydra.sweeper.storage)
+        pruner = optuna.pruners.MedianPruner(self.after_runs, self.after_epochs)
+        study = optuna.load_study(study_name=name, storage=storage, pruner=pruner)
         overrides = set(hydra.overrides.task)
         for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
             # the sweeper writes them in just this way
-            if {f"{name}={value}" for name, value in trial.params.items()} <= overrides:
-                self.trial = optuna.trial.Trial(study, trial._trial_id)
+            if {f"{key}={value}" for key, value in trial.params.items()} <= overrides:
+                study_id = storage.get_study_id_from_name(name)
+                trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+                # the only way to a trial that another process has begun: a study gives out new ones and copies
+                self.trial = optuna.trial.Trial(study, trial_id)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Report the epoch's figure; the run ends after this epoch if it is behind."""
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report the criterion after an epoch; the run ends after this epoch if it is behind."""
         if self.trial is not None:
-            self.trial.report(trainer.callback_metrics["val/nelbo"].item(), trainer.current_epoch)
-            # a plain bool, since checkpoints hold no numpy
+            criterion = pl_module.model.criterion  # type: ignore[union-attr]  # of vae_lab.training.module.Training
+            self.trial.report(trainer.callback_metrics[f"val/{criterion}"].item(), trainer.current_epoch)
+            # a plain bool, since checkpoints hold no values of numpy
             trainer.should_stop = trainer.should_stop or bool(self.trial.should_prune())

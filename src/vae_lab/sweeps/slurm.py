@@ -1,8 +1,8 @@
 """The runs of a sweep as a job array of SLURM, whose jobs may be killed at any time.
 
-Submitit puts a job that is about to hit its time limit back into the queue. Its launcher gives up on the whole sweep
-where a job is killed, though, and learns of that from accounting only, which not every cluster has. Here the queue is
-asked, and what became of a run stands in the run's folder.
+Submitit puts a job that is about to reach its time limit back into the queue. But its launcher ends the whole sweep
+where a job is killed, and it learns of that from SLURM's accounting only, which not every cluster has. Here the queue
+is asked, and the result of a run is read from its folder.
 """
 
 import logging
@@ -17,23 +17,34 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from submitit import AutoExecutor, Job
 
-from vae_lab.sweeps.folders import FAILURE, failure_of, figure_of, metrics_of
+from vae_lab.sweeps.folders import FAILURE, criterion_of, failure_of, metrics_of
 
 log = logging.getLogger(__name__)
 
-RESTARTS = 3  # of a run whose job was killed; a time limit does not count, that is launcher.max_num_timeout
-SECONDS = 2  # between two looks at the queue
-USUAL = {"None", "Resources", "Priority", "JobArrayTaskLimit", "BeginTime", "Cleaning"}  # to run, or to wait, for
+RESTARTS = 3  # of a run whose job was killed; time limits are counted by launcher.max_num_timeout
+SECONDS = 2  # between two questions to the queue
+USUAL = {
+    "None",
+    "Resources",
+    "Priority",
+    "JobArrayTaskLimit",
+    "BeginTime",
+    "Cleaning",
+}  # reasons to wait that need no warning
+# submitit's names that are the same for every kind of cluster; the others begin with slurm_
 SHARED = {"timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name"}
 
 
 def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-    """Run all of them, those that were killed again; gives the figure that runs are compared by, ∞ of a failed one.
+    """Run all of them, and those again whose job was killed.
 
     Args:
-        launcher: Hydra's, with its ``config`` and the ``params`` of its YAML.
-        job_overrides: of each run.
+        launcher: Hydra's launcher, with its ``config`` and the ``params`` of its YAML.
+        job_overrides: overrides of each run.
         first: number of the first run.
+
+    Returns:
+        The value of each run's criterion; ∞ where the run failed.
     """
     folders = [_folder(launcher, overrides) for overrides in job_overrides]
     left = [i for i, folder in enumerate(folders) if metrics_of(folder) is None]
@@ -63,19 +74,19 @@ def _logs(launcher: Any) -> Path:
 
 def _returned(overrides: Sequence[str], folder: Path) -> JobReturn:
     metrics = metrics_of(folder)
-    value = math.inf if metrics is None else figure_of(metrics)
+    value = math.inf if metrics is None else criterion_of(metrics)
     return JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=value)
 
 
 def _run_array(launcher: Any, runs: Sequence[tuple[list[str], int]]) -> None:
-    """Submit the runs as one array and wait until none of it is in the queue any more."""
+    """Submit the runs as one array, and wait until none of its jobs is in the queue."""
     jobs = _submit(launcher, runs)
-    told: set[str] = set()
+    warned: set[str] = set()
     try:
         while (waiting := _queue(jobs[0].job_id.partition("_")[0])) is not None:
-            for reason in waiting - told - USUAL:
+            for reason in waiting - warned - USUAL:
                 log.warning("runs wait in the queue: %s", reason)
-            told |= waiting
+            warned |= waiting
             time.sleep(SECONDS)
     except KeyboardInterrupt:
         for job in jobs:
@@ -95,9 +106,9 @@ def _submit(launcher: Any, runs: Sequence[tuple[list[str], int]]) -> list[Job[An
 
 
 def _queue(array: str) -> set[str] | None:
-    """Why jobs of an array wait, in SLURM's words; None where none of them is in the queue any more."""
+    """Why jobs of an array wait, in SLURM's words; None where none of them is in the queue."""
     command = ["squeue", "--noheader", "--jobs", array, "--format", "%r"]
     asked = subprocess.run(command, capture_output=True, text=True)
     if asked.returncode and "Invalid job id" not in asked.stderr:
-        return {asked.stderr.strip()}  # the controller does not answer; the jobs go on meanwhile
+        return {asked.stderr.strip()}  # the controller does not answer, but the jobs go on
     return set(asked.stdout.split("\n")[:-1]) or None

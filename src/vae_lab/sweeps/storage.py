@@ -1,4 +1,4 @@
-"""What a search with Optuna keeps between two commands."""
+"""What a search with Optuna keeps from one command to the next."""
 
 import logging
 import warnings
@@ -10,12 +10,12 @@ from optuna.trial import TrialState
 
 
 def take_up(sweeper: DictConfig) -> None:
-    """Put the runs in the middle of which a search was stopped first in line.
+    """Put the runs that were under way when a search was stopped at the front of its queue.
 
     Args:
-        sweeper: its config, with the storage.
+        sweeper: config of Hydra's Optuna sweeper, with the storage.
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it names every part that it loads
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs every part that it loads
     optuna.logging.set_verbosity(logging.WARNING)
     study = optuna.create_study(study_name=sweeper.study_name, storage=sweeper.storage, load_if_exists=True)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):

@@ -1,1 +1,1 @@
-"""What one command does, from a config to its results."""
+"""What one command does, from a composed config to its results: one short story in each file."""

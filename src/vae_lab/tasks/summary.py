@@ -1,4 +1,4 @@
-"""What a person reads of a run's figures."""
+"""What a run says of itself: facts, figures and tables."""
 
 import platform
 import re
@@ -11,11 +11,21 @@ import torch
 from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lab.evaluation.kl_estimates import Curve
-from vae_lab.models.vae import VAE
-from vae_lab.sweeps.runs import Run, settings_of
-from vae_lab.sweeps.settings import follows, name_of
-from vae_lab.sweeps.settings import shown as value_shown
+from vae_lab.config.settings import follows, name_of, parts_of, settings_of
+from vae_lab.config.settings import shown as value_shown
+from vae_lab.data import ImageDataModule
+from vae_lab.evaluation.kl_estimates import KLEstimates
+from vae_lab.figures.quantities import quantity_of
+from vae_lab.models import Model
+from vae_lab.training.module import Training
+
+
+def shown(path: Path) -> Path:
+    """A path as a person would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+# --- facts ----------------------------------------------------------------------------------------------------
 
 
 def is_likelihood(config: DictConfig) -> bool:
@@ -23,21 +33,50 @@ def is_likelihood(config: DictConfig) -> bool:
     return not (config.data.binarization == "none" and config.likelihood._target_.endswith(".Bernoulli"))
 
 
+def facts_of(config: DictConfig, trainer: Trainer, model: Model) -> dict[str, Any]:
+    """What a reader must know beside the figures."""
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "lightning": lightning.__version__}
+    return {
+        "data": config.data.name,
+        "binarization": config.data.binarization,
+        "is_likelihood": is_likelihood(config),
+        "criterion": model.criterion,
+        "seed": config.seed,
+        "parameters": parameters_of(model),
+        "device": device_name(trainer),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+    }
+
+
+def parameters_of(model: Model) -> int:
+    """Number of parameters that learn."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def device_name(trainer: Trainer) -> str:
+    """Name of the device that a run is computed on."""
+    device = trainer.strategy.root_device
+    several = f"{trainer.world_size} × " if trainer.world_size > 1 else ""
+    if device.type == "cuda":
+        return several + torch.cuda.get_device_name(device)
+    return f"{several}{device.type} ({torch.get_num_threads()} threads)"
+
+
 def hparams_of(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
     """Settings for TensorBoard's HPARAMS tab: all that a sweep's report can name, under the same names.
 
     Args:
-        config: of the run.
-        choices: of the groups, as Hydra made them.
+        config: config of the run.
+        choices: choice of each group, as Hydra made them.
     """
     # resolved, as it is in the run folder: a value that follows another is then known by being equal
     resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
     assert isinstance(resolved, DictConfig)
-    run = Run(Path(), "", settings_of(resolved))
+    settings = settings_of(resolved)
     found = {
         name_of(key): value if _is_number(value) else value_shown(key, value)
-        for key, value in run.settings.items()
-        if key != "task" and not key.endswith("._partial_") and not follows(key, [run])
+        for key, value in settings.items()
+        if key != "task" and not key.endswith("._partial_") and not follows(key, [settings])
     }
     return found | {name: str(choice) for name, choice in choices.items() if name in found}
 
@@ -46,40 +85,66 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def shown(path: Path) -> Path:
-    """A path as a person would type it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+# --- figures --------------------------------------------------------------------------------------------------
+
+
+def tested(trainer: Trainer, training: Training, data: ImageDataModule) -> dict[str, float]:
+    """Test figures of a model; the figure callbacks of the trainer draw after the test."""
+    trainer.test(training, data, verbose=False)
+    return {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+
+
+def best_of(model: Model) -> dict[str, float]:
+    """Figures of the epoch with the lowest criterion: that of validation, or of training without one."""
+
+    def chosen(row: dict[str, float]) -> float:
+        return row[name] if (name := f"val/{model.criterion}") in row else row[f"train/{model.criterion}"]
+
+    best = min(model.history, key=chosen)
+    figures = {f"best/{name}": value for name, value in best.items() if "/" in name}
+    return {"best/epoch": int(best["epoch"]) + 1, f"best/{model.criterion}": chosen(best), **figures}
+
+
+# --- tables ---------------------------------------------------------------------------------------------------
+
+
+def announcement(config: DictConfig, model: Model, trainer: Trainer, folder: Path, checkpoint: Path | None) -> str:
+    """What a run says before it trains: its parts, size, device, length and folder."""
+    parts = parts_of(config)
+    named = ("data", "model", "encoder", "posterior", "decoder", "likelihood", "prior", "loss")
+    usual = {"model": "vae", "posterior": "diagonal_normal"}  # not worth a word
+    steps = trainer.max_steps
+    length = f"{trainer.max_epochs} epochs" if steps < 0 else f"{steps:,} steps"
+    lines = [
+        "  ".join(f"{part}={parts[part]}" for part in named if part in parts and parts[part] != usual.get(part)),
+        f"{parameters_of(model):,} parameters on {device_name(trainer)}, up to {length}, into {shown(folder)}",
+        *([f"going on from {shown(checkpoint)}"] if checkpoint else []),
+    ]
+    return "\n".join(lines)
 
 
 def table(metrics: Mapping[str, Any], folder: Path) -> str:
     """The figures of a run as a few aligned lines, and where the rest lies."""
+    criterion = str(metrics.get("criterion", "nelbo"))
+    words = quantity_of(criterion)
+    unit = f"{words.unit}, " if words.unit else ""
     rows = [
-        (
-            "test NELBO",
-            f"{metrics['test/nelbo']:10.2f}   nats per image, {metrics['test/n']:,.0f} images",
-        ),
-        ("  KL", f"{metrics['test/kl']:10.2f}"),
-        ("  reconstruction", f"{metrics['test/reconstruction']:10.2f}   {_pixels(metrics)}"),
+        (f"test {words.name}", f"{metrics[f'test/{criterion}']:10.2f}   {unit}{metrics['test/n']:,.0f} images"),
+        *_terms(metrics),
     ]
-    bounds = sorted((int(name.split("_")[-1]), name) for name in metrics if re.fullmatch(r"test/nll_iwae_\d+", name))
-    for k, name in bounds:
-        spread = f"± {metrics[f'{name}_se']:.2f}, importance-weighted bound, k = {k:,}"
-        rows.append(("  −log p(x)", f"{metrics[name]:10.2f}   {spread}"))
-    if "test/active_units" in metrics:
-        rows.append(("  active units", f"{metrics['test/active_units']:7d}"))
-    if "best/val/nelbo" in metrics:
-        rows.append(("validation NELBO", f"{metrics['best/val/nelbo']:10.2f}   best, epoch {metrics['best/epoch']}"))
+    if f"best/val/{criterion}" in metrics:
+        best = f"{metrics[f'best/val/{criterion}']:10.2f}   best, epoch {metrics['best/epoch']}"
+        rows.append((f"validation {words.name}", best))
     if "train/seconds" in metrics:
         speed = f"{metrics['train/images_per_second']:,.0f} images/s on {metrics['device']}"
         rows.append(("training", f"{metrics['train/seconds']:10.1f} s {speed}"))
     if "judge/samples" in metrics:
         rows += _judged(metrics)
-    lines = [f"{name:<18}{value}" for name, value in rows]
     where = shown(folder)
     return "\n".join(
         [
             "",
-            *lines,
+            *(f"{name:<18}{value}" for name, value in rows),
             "",
             f"figures, checkpoints, metrics.json: {where}",
             f"tensorboard --logdir {where.parent}",
@@ -87,11 +152,34 @@ def table(metrics: Mapping[str, Any], folder: Path) -> str:
     )
 
 
+def _terms(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The terms of the NELBO, bounds of log p(x) and active units, where the run has them."""
+    rows = []
+    if "test/kl" in metrics:
+        rows.append(("  KL", f"{metrics['test/kl']:10.2f}"))
+    if "test/reconstruction" in metrics:
+        rows.append(("  reconstruction", f"{metrics['test/reconstruction']:10.2f}   {_pixels(metrics)}"))
+    bounds = sorted((int(name.split("_")[-1]), name) for name in metrics if re.fullmatch(r"test/nll_iwae_\d+", name))
+    for k, name in bounds:
+        spread = f"± {metrics[f'{name}_se']:.2f}, importance-weighted bound, k = {k:,}"
+        rows.append(("  −log p(x)", f"{metrics[name]:10.2f}   {spread}"))
+    if "test/active_units" in metrics:
+        rows.append(("  active units", f"{metrics['test/active_units']:7d}"))
+    return rows
+
+
+def _pixels(metrics: Mapping[str, Any]) -> str:
+    if not metrics["is_likelihood"]:
+        return "cross-entropy on grey levels, not a likelihood"
+    return "grey levels" if metrics["binarization"] == "none" else f"{metrics['binarization']} binarization"
+
+
 def _judged(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a classifier said of samples, and of codes where there are some."""
     judged = {name.removeprefix("judge/"): value for name, value in metrics.items() if name.startswith("judge/")}
-    own_features = "between digit features of our own classifier, not Inception's"
-    return [
-        ("samples judged", f"{judged['samples']:10,d}   decoded means of draws from the prior"),
+    own_features = "between features of our own classifier, not Inception's"
+    rows = [
+        ("samples judged", f"{judged['samples']:10,d}   decoded draws from the prior"),
         (
             "  Fréchet",
             f"{judged['frechet_distance']:10.2f}   {own_features}; "
@@ -105,60 +193,27 @@ def _judged(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{judged['nearest_distance']:10.2f}   Euclidean distance over pixels; "
             f"test images: {judged['nearest_distance_of_test_images']:.2f}",
         ),
-        (
-            "labels from codes",
-            f"{judged['knn_accuracy']:10.3f}   accuracy of 5 nearest neighbours; "
-            f"of logistic regression: {judged['linear_accuracy']:.3f}",
-        ),
     ]
+    if "knn_accuracy" in judged:
+        linear = f"of logistic regression: {judged['linear_accuracy']:.3f}"
+        rows.append(
+            ("labels from codes", f"{judged['knn_accuracy']:10.3f}   accuracy of 5 nearest neighbours; {linear}")
+        )
+    return rows
 
 
-def estimator_table(curve: Curve, images: int, folder: Path) -> str:
+def estimator_table(found: KLEstimates, images: int, folder: Path) -> str:
     """How close a Monte Carlo estimate of the KL came, in three lines."""
-    estimate, error = curve.estimate[-1].item(), curve.error[-1].item()
-    difference = estimate - curve.value
-    drawn = f"nats per image, {images} images, {curve.counts[-1]:,} samples each"
+    estimate, error = found.estimate[-1].item(), found.error[-1].item()
+    difference = estimate - found.value
+    drawn = f"nats per image, {images} images, {found.counts[-1]:,} samples each"
     return "\n".join(
         [
             "",
             f"Monte Carlo KL    {estimate:10.5f} ± {error:.5f}   {drawn}",
-            f"{curve.method:<18}{curve.value:10.5f}",
+            f"{found.method:<18}{found.value:10.5f}",
             f"difference        {difference:10.5f}   {difference / error:.1f} standard errors",
             "",
             f"figures, metrics.json: {shown(folder)}",
         ]
     )
-
-
-def _pixels(metrics: Mapping[str, Any]) -> str:
-    if not metrics["is_likelihood"]:
-        return "cross-entropy on grey levels, not a likelihood"
-    return "grey levels" if metrics["binarization"] == "none" else f"{metrics['binarization']} binarization"
-
-
-def facts_of(config: DictConfig, trainer: Trainer, model: VAE) -> dict[str, Any]:
-    """What a reader must know beside the figures."""
-    return {
-        "data": config.data.name,
-        "binarization": config.data.binarization,
-        "is_likelihood": is_likelihood(config),
-        "seed": config.seed,
-        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "device": device_name(trainer),
-        "versions": ", ".join(
-            (
-                f"python {platform.python_version()}",
-                f"torch {torch.__version__}",
-                f"lightning {lightning.__version__}",
-            )
-        ),
-    }
-
-
-def device_name(trainer: Trainer) -> str:
-    """Of what a run is computed on."""
-    device = trainer.strategy.root_device
-    several = f"{trainer.world_size} × " if trainer.world_size > 1 else ""
-    if device.type == "cuda":
-        return several + torch.cuda.get_device_name(device)
-    return f"{several}{device.type} ({torch.get_num_threads()} threads)"

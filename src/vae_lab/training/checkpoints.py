@@ -1,107 +1,101 @@
-"""Checkpoints as data: written whole or not at all, read only when whole, made of tensors and plain values."""
+"""Checkpoints of a run: which are kept, and how they are written."""
 
-import pickletools
-import re
-import zipfile
+import hashlib
+import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Annotated, Any
 
 import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from pydantic import Field
 
-from vae_lab.errors import RunFolderError, reason_of
+from vae_lab.annotations import Positive
 from vae_lab.files.atomic import replacing
-
-# What the pickle inside one of our checkpoints names. torch's own list for weights_only=True is longer, and has
-# builtins.bytearray on it, with which a file of a few bytes takes any amount of memory.
-_NAMES = re.compile(r"torch \w+Storage|torch\._utils _rebuild_tensor_v2|collections OrderedDict")
+from vae_lab.training.module import Training
 
 
 class CheckpointFiles(TorchCheckpointIO):
     """Writes a checkpoint in the place of the one before, which stays whole until then."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Save one checkpoint.
+        """Save one checkpoint, with the SHA-256 of the run's config: it says which model the weights belong to.
 
         Raises:
             DiskError: if the disk is full, or the folder is gone or must not be written to.
         """
         assert storage_options is None
         file = Path(path)
-        if file.parent.parent.is_dir():  # without the run folder there is no run
+        run = file.parent.parent
+        if run.is_dir():  # without the run folder there is no run
             file.parent.mkdir(exist_ok=True)
+        config = run / "config.yaml"
+        if config.is_file():
+            checkpoint["config_sha256"] = hashlib.sha256(config.read_bytes()).hexdigest()
         with replacing(file) as content:
             torch.save(checkpoint, content)
 
 
-def to_start_of_epoch(loop: dict[str, Any]) -> None:
-    """Let Lightning's account of its loops say that the next epoch, or the one under way, is still to start.
+class _Checkpoint(ModelCheckpoint):
+    """A file of the run folder's ``checkpoints/``, written at the end of an epoch."""
 
-    It knows many places at which an epoch may have been left, and counts calls of training_step where we count
-    batches. The model itself knows how many batches were taken, and passes by them.
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the run folder."""
+        self.dirpath = f"{trainer.default_root_dir}/checkpoints"
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over which file is the best, in this folder: the run may have been moved."""
+        state = dict(state_dict, dirpath=self.dirpath)
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[name] = self._here(state[name])
+        state["best_k_models"] = {self._here(path): value for path, value in state["best_k_models"].items()}
+        super().load_state_dict(state)
+
+    def _here(self, path: str) -> str:
+        return f"{self.dirpath}/{Path(path).name}" if path else path
+
+
+class BestCheckpoint(_Checkpoint):
+    """Keeps ``best.ckpt``, the epoch with the lowest criterion: that of validation, or of training without one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            filename="best", monitor="criterion", save_on_train_epoch_end=True, enable_version_counter=False
+        )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the run folder and the model's criterion."""
+        assert isinstance(pl_module, Training)
+        self.monitor = pl_module.model.criterion
+        super().setup(trainer, pl_module, stage)
+
+
+class LastCheckpoint(_Checkpoint):
+    """Keeps ``last.ckpt``: the latest epoch, or a moment within it, from which a run that was cut off goes on.
 
     Args:
-        loop: state of the trainer's ``fit_loop``, in a checkpoint.
+        every_n_minutes: largest age of the file within an epoch, in minutes.
+        every_n_steps: largest age in optimiser steps; more where one call of training_step makes several.
     """
-    done = loop["epoch_progress"]["current"]["processed"]
-    for span in ("current", "total"):
-        for name in loop["epoch_progress"][span]:
-            loop["epoch_progress"][span][name] = done
-    for name in ("epoch_loop.batch_progress", "epoch_loop.val_loop.batch_progress"):
-        for span in ("current", "total"):
-            loop[name][span] = dict.fromkeys(loop[name][span], 0)
-        loop[name]["is_last_batch"] = False
 
+    def __init__(
+        self, every_n_minutes: Positive | None = 5.0, every_n_steps: Annotated[int, Field(ge=1)] | None = None
+    ) -> None:
+        super().__init__(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+        self.every_n_minutes, self.every_n_steps = every_n_minutes, every_n_steps
+        self.saved_at, self.saved_step = time.monotonic(), 0
 
-def read(file: Path) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU.
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Save within an epoch, where it is time."""
+        minutes, steps = (time.monotonic() - self.saved_at) / 60, trainer.global_step - self.saved_step
+        due = self.every_n_minutes is not None and minutes >= self.every_n_minutes
+        due = due or (self.every_n_steps is not None and steps >= self.every_n_steps)
+        if trainer.strategy.reduce_boolean_decision(due, all=False):
+            self._save_checkpoint(trainer, f"{self.dirpath}/last.ckpt")
 
-    torch does not look at the checksums that it writes, so that a flipped bit of a weight would go unnoticed.
-
-    Raises:
-        RunFolderError: if there is no such file, it is damaged, or it holds what no checkpoint of ours does.
-    """
-    if not file.is_file():
-        raise RunFolderError(f"{file}: there is no checkpoint; the run did not finish its first epoch")
-    try:
-        with file.open("rb") as content:
-            strange = _strange_names(content)
-            if not strange:
-                content.seek(0)
-                found = torch.load(content, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # a damaged file breaks in the archive, the unpickler or the tensors, each with its own exception
-        raise RunFolderError(f"{file}: damaged ({reason_of(error)})") from error
-    if strange:
-        raise RunFolderError(f"{file}: not a checkpoint of vae_lab, its pickle names {', '.join(strange)}")
-    if not isinstance(found, dict):
-        raise RunFolderError(f"{file}: not a checkpoint of vae_lab, it holds no names")
-    return found
-
-
-def _strange_names(content: IO[bytes]) -> list[str]:
-    """What the archive's pickles name beside tensors and plain values.
-
-    Raises:
-        ValueError, zipfile.BadZipFile: if the archive is damaged, or is more than stored records.
-    """
-    names: set[str] = set()
-    with zipfile.ZipFile(content) as archive:
-        records = archive.infolist()
-        # torch finds records whatever the case of their names, and the first of two
-        if len({record.filename.casefold() for record in records}) < len(records):
-            raise ValueError("two records of one name")
-        size = content.seek(0, 2)
-        if any(r.compress_type for r in records) or sum(r.file_size for r in records) > size:
-            raise ValueError("its records claim more than the file holds")
-        broken = archive.testzip()
-        if broken:
-            raise ValueError(f"the checksum of {broken} is wrong")
-        for record in records:
-            if record.filename.casefold().endswith(".pkl"):
-                names |= {
-                    f"{argument}" if operation.name == "GLOBAL" else operation.name
-                    for operation, argument, _ in pickletools.genops(archive.read(record))
-                    if operation.name in ("GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4")
-                }
-    return sorted(name.replace(" ", ".") for name in names if not _NAMES.fullmatch(name))
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        super()._save_checkpoint(trainer, filepath)
+        self.saved_at, self.saved_step = time.monotonic(), trainer.global_step

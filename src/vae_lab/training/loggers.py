@@ -13,13 +13,13 @@ from vae_lab.files.atomic import replace_file
 
 
 class CSV(Logger):
-    """``metrics.csv``: one row an epoch, the whole file replaced by each, so that it is never half written.
+    """``metrics.csv``: a row for each epoch; each replaces the whole file, so that it is never half written.
 
-    A run that goes on from a checkpoint takes the rows up to it over and writes the later ones anew.
-    Lightning's own CSVLogger deletes the file in that case, and writes validation and training apart.
+    A run that goes on from a checkpoint keeps the rows up to it and writes the later ones again. Lightning's own
+    CSVLogger deletes the file in that case, and writes validation and training in rows of their own.
 
     Args:
-        save_dir: the run folder.
+        save_dir: path of the run folder.
     """
 
     name = "csv"
@@ -53,7 +53,7 @@ class TensorBoard(TensorBoardLogger):
     """TensorBoard events in the run folder itself: scalars by epoch, figures, the config and HPARAMS.
 
     Args:
-        save_dir: the run folder.
+        save_dir: path of the run folder.
     """
 
     def __init__(self, save_dir: str) -> None:
@@ -61,12 +61,12 @@ class TensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Flush; the empty hparams.yaml that the base class adds says nothing beside config.yaml."""
+        """Flush; the base class adds an empty hparams.yaml, and config.yaml has the settings."""
         self.experiment.flush()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:  # noqa: ARG002
-        """Flush; the base class closes the file here, and the test after the fit would open a second."""
+        """Flush; the base class closes the file here, and the test after training would open another one."""
         self.experiment.flush()
 
     @rank_zero_only
@@ -76,13 +76,18 @@ class TensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def log_results(self, settings: dict[str, Any], results: dict[str, float], epoch: int) -> None:
-        """Show the run in the HPARAMS tab: its settings, and the figures that it ended with."""
-        writer = self.experiment._get_file_writer()
-        # TensorBoard takes the first run's list of columns, where there is one, for all runs: without it, it
-        # collects the columns of them all, and knows which of them differ
-        _, start, end = hparams(settings, {})
-        for summary in (start, end):
-            writer.add_summary(summary)
+        """Show the run in the HPARAMS tab, and close the file.
+
+        Args:
+            settings: value of each setting of the run.
+            results: figures that the run ended with.
+            epoch: number of epochs that the run took.
+        """
         for name, value in results.items():
             self.experiment.add_scalar(name, value, epoch)
+        # TensorBoard uses the first run's list of columns, where there is one, for all runs: without that list it
+        # collects the columns of all runs, and knows which of them differ
+        _, start, end = hparams(settings, {})
+        for summary in (start, end):
+            self.experiment.file_writer.add_summary(summary)
         self.experiment.close()

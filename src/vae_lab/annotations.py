@@ -1,0 +1,18 @@
+"""Types of constructor arguments: what a value of a config is checked against, and how far it may go."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+Size = Annotated[int, Field(ge=1, le=1_000_000)]  # of a layer, a code, an image, or a number of parts
+Sizes = Annotated[list[Size], Field(min_length=1)]
+ImageShape = tuple[Size, Size, Size]  # channels, height, width
+Draws = Annotated[int, Field(ge=1, le=100_000)]  # samples of z for each image
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+ImageCount = Annotated[int, Field(ge=0, lt=2**32)]
+Cells = Annotated[int, Field(ge=1, le=200)]  # rows, columns or images of a figure
+Runs = Annotated[int, Field(ge=0)]
+Epochs = Annotated[int, Field(ge=0)]  # 0: never
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -1,0 +1,94 @@
+"""What a run folder says of its run: the checked config, and the trained model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from vae_lab.config.build import build_data, build_model, image_shape_of
+from vae_lab.config.check import check
+from vae_lab.config.settings import hold_to
+from vae_lab.errors import ConfigError, ModelSizeError, RunFolderError
+from vae_lab.models import Model
+from vae_lab.runs.folder import RunFolder
+
+BESIDE_THE_WEIGHTS = 2**28  # bytes that building a model may take beside them, for masks and the like
+
+# what a command may say about a run that goes on: where it runs
+OF_RESUME = ("resume", "hydra", "data.root", "trainer.accelerator", "trainer.devices")
+
+
+def load(run_dir: Path | str) -> Model:
+    """The trained model of a run, on the CPU, in evaluation mode.
+
+    Args:
+        run_dir: folder of a finished run. Its files are data: nothing in them is executed.
+
+    Raises:
+        RunFolderError: if a file is missing or damaged.
+    """
+    folder = RunFolder(run_dir)
+    if not folder.path.is_dir():
+        raise RunFolderError(f"{run_dir}: there is no such folder; give the folder of a finished run")
+    return read_model(folder, read_config(folder)).eval()
+
+
+def read_config(folder: RunFolder) -> DictConfig:
+    """The config of a run, its targets and values checked.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        RunFolderError: if it is missing, unreadable, or names what no config of vae_lab would.
+    """
+    config = folder.read_plain_config()
+    try:
+        check(config)
+    except ConfigError as error:
+        raise RunFolderError(f"{folder.config_file}: {error}") from error
+    return config
+
+
+def read_model(folder: RunFolder, config: DictConfig) -> Model:
+    """The trained model of a run, with its history.
+
+    Args:
+        folder: of the run.
+        config: of the run, checked.
+
+    Raises:
+        RunFolderError: if a file is missing or damaged, or the config describes a model that is larger than what the
+            checkpoint can hold.
+    """
+    checkpoint = folder.read_checkpoint(folder.best)
+    try:
+        image_shape = image_shape_of(config, build_data(config))
+        model = build_model(config, image_shape, folder.best.stat().st_size + BESIDE_THE_WEIGHTS)
+    except (ConfigError, ModelSizeError) as error:
+        raise RunFolderError(f"{folder.config_file}: {error}") from error
+    folder.load_weights(model, checkpoint)
+    model.history = folder.read_history()
+    return model
+
+
+def config_of_resumed(folder: RunFolder, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The saved config of a run that goes on, with what the command says of where it does so.
+
+    Args:
+        folder: of the run.
+        config: as composed for this command.
+        overrides: of this command.
+
+    Raises:
+        ConfigError: if an override would change what the run is.
+    """
+    hold_to(overrides, OF_RESUME, "a run goes on with its own settings, but for trainer.accelerator and data.root")
+    saved = read_config(folder)
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if not key.startswith(("resume", "hydra")):
+            OmegaConf.update(saved, key, OmegaConf.select(config, key))
+    if saved.task != "train":
+        raise ConfigError("resume", folder.path, f"is a run of task={saved.task}, which has nothing to go on with")
+    return saved

@@ -1,0 +1,110 @@
+"""Which class a config may name at which place."""
+
+import importlib
+import re
+from types import FunctionType
+from typing import Any
+
+from lightning import Callback
+from lightning.pytorch.loggers import Logger
+
+from vae_lab.data import ImageDataModule
+from vae_lab.decoders import Decoder
+from vae_lab.encoders import Encoder
+from vae_lab.errors import ConfigError
+from vae_lab.likelihoods import Likelihood
+from vae_lab.losses import Loss
+from vae_lab.models import Model
+from vae_lab.posteriors import Posterior
+from vae_lab.priors import Prior
+
+# The module that offers the classes of a group, and their kind. A run of other classes could be trained, but nobody
+# could load it: a run folder is data.
+OUR_TARGETS: dict[str, tuple[str, type]] = {
+    "data": ("vae_lab.data", ImageDataModule),
+    "model": ("vae_lab.models", Model),
+    "encoder": ("vae_lab.encoders", Encoder),
+    "posterior": ("vae_lab.posteriors", Posterior),
+    "decoder": ("vae_lab.decoders", Decoder),
+    "likelihood": ("vae_lab.likelihoods", Likelihood),
+    "prior": ("vae_lab.priors", Prior),
+    "loss": ("vae_lab.losses", Loss),
+    "scheduler": ("vae_lab.training.schedulers", FunctionType),
+    "callbacks": ("vae_lab.training.callbacks", Callback),
+    "logger": ("vae_lab.training.loggers", Logger),
+}
+
+# Other classes that a group may name; none of them is given a path to write to.
+OTHER_TARGETS = {
+    "optimizer": {"torch.optim.Adam", "torch.optim.AdamW"},
+    "trainer": {"lightning.Trainer"},
+    "callbacks": {
+        "lightning.pytorch.callbacks.EarlyStopping",
+        "lightning.pytorch.callbacks.ModelSummary",
+        "lightning.pytorch.callbacks.TQDMProgressBar",
+        "vae_lab.sweeps.search.Pruning",
+    },
+}
+
+PARTIAL = ("optimizer", "scheduler")  # made later, from what is still missing
+
+# Parts that stand inside another part, and their group.
+NESTED = {"encoder.posterior": "posterior", "decoder.likelihood": "likelihood"}
+
+
+def check_targets(config: Any, key: str = "") -> None:
+    """Check every ``_target_`` against the classes that belong at its place.
+
+    The name as written and the object that it leads to must both be allowed: ``vae_lab.tasks.train.os.system`` begins
+    with our name and is not our function, and ``vae_lab.cli.main`` is our function and no part.
+
+    Args:
+        config: plain values.
+        key: key of the config within a larger one, with dots.
+
+    Raises:
+        ConfigError: names the key and the target.
+    """
+    if isinstance(config, list):
+        for index, child in enumerate(config):
+            check_targets(child, f"{key}[{index}]")
+    elif isinstance(config, dict):
+        group = _group(key)
+        for name, child in config.items():
+            path = f"{key}.{name}".lstrip(".")
+            if name == "_target_" and not (group and _is_allowed(group, child)):
+                raise ConfigError(path, child, "only vae_lab's own parts are allowed here")
+            if name.startswith("_") and name not in ("_target_", "_partial_"):
+                raise ConfigError(path, child, "is not used here")
+            if name == "_partial_" and (child is not True or group not in PARTIAL):
+                raise ConfigError(path, child, f"only {' and '.join(PARTIAL)} are partial, and they are so")
+            check_targets(child, path)
+
+
+def _group(key: str) -> str | None:
+    """The group whose classes may stand at a key; None where none may."""
+    if key in NESTED:
+        return NESTED[key]
+    group, _, name = key.partition(".")
+    if group in ("callbacks", "logger"):
+        return group if name and not re.search(r"[.\[]", name) else None
+    return None if name else group
+
+
+def _is_allowed(group: str, target: Any) -> bool:
+    if not isinstance(target, str):
+        return False
+    if target in OTHER_TARGETS.get(group, ()):
+        return True
+    offered_by, kind = OUR_TARGETS.get(group, (None, type))
+    module, _, name = target.rpartition(".")
+    if module != offered_by or name.startswith("_"):
+        return False
+    offering = importlib.import_module(module)
+    found = getattr(offering, name, None)
+    origin = str(getattr(found, "__module__", ""))
+    is_listed = name in getattr(offering, "__all__", ()) and origin.startswith("vae_lab.")
+    if origin != module and not is_listed:
+        return False  # merely imported there
+    # a base class cannot do the work
+    return issubclass(found, kind) and found is not kind if isinstance(found, type) else isinstance(found, kind)

@@ -1,0 +1,43 @@
+"""What a model needs of a decoder."""
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vae_lab.annotations import ImageShape
+from vae_lab.errors import NotOffered
+from vae_lab.likelihoods import Likelihood
+
+
+class Decoder(nn.Module):
+    """p(x|z) = likelihood(network(z)).
+
+    Args:
+        likelihood: turns the network's output into a distribution over images.
+        image_shape: (channels, height, width) of the images.
+    """
+
+    net: nn.Sequential
+
+    def __init__(self, likelihood: Likelihood, image_shape: ImageShape) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+        self.image_shape = image_shape[0], image_shape[1], image_shape[2]
+        self.output_shape = likelihood.outputs * image_shape[0], image_shape[1], image_shape[2]
+
+    def forward(self, z: Tensor) -> Distribution:
+        """p(x|z) of codes z (…, latent); its samples are (…, channels, height, width)."""
+        output = self.net(z.reshape(-1, z.shape[-1]))
+        return self.likelihood(output.view(*z.shape[:-1], *self.output_shape))
+
+    def start_at(self, mean_image: Tensor) -> None:
+        """Set the output bias so that the mean of an untrained decoder is about that of the data.
+
+        Source: Burda et al., Importance Weighted Autoencoders (2016), section 5, https://arxiv.org/abs/1509.00519
+
+        Args:
+            mean_image: average training image, (channels, height, width), in [0, 1].
+
+        Raises:
+            NotOffered: if the decoder has no such bias.
+        """
+        raise NotOffered(f"{type(self).__name__} has no output bias that could start at the data's mean")

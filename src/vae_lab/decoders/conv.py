@@ -1,0 +1,67 @@
+"""A decoder of transposed convolutions."""
+
+import itertools
+import math
+
+from torch import Tensor, nn
+
+from vae_lab.annotations import ImageShape, Size, Sizes
+from vae_lab.decoders.base import Decoder
+from vae_lab.likelihoods import Likelihood
+from vae_lab.networks import ACTIVATIONS, Activation, conv_sizes
+
+
+class ConvDecoder(Decoder):
+    """p(x|z) = likelihood(f(z)), with f a linear layer and the encoder's convolutions transposed.
+
+    The default for 28 × 28 pixels is latent → 7 × 7 × 64 → 14 × 14 × 32 → 28 × 28. Output padding makes each layer give
+    back the size that the encoder's layer had taken, so that every list of channels fits every image.
+
+    Args:
+        latent_dim: length of z.
+        channels: channels of the *encoder*, from the image to the code; the decoder takes them backwards.
+        likelihood: turns f's output into a distribution over images.
+        image_shape: (channels, height, width) of the images.
+        kernel: width of each convolution, in pixels; its padding is (kernel − 1) // 2.
+        stride: stride of each convolution, in pixels.
+        activation: function between the convolutions; the linear layer has none, as in the course sheet.
+
+    Raises:
+        ValueError: if the convolutions leave nothing of the image.
+
+    >>> import torch
+    >>> from vae_lab.likelihoods import Bernoulli
+    >>> decoder = ConvDecoder(2, [8, 16, 16], Bernoulli(), image_shape=(1, 32, 32))
+    >>> decoder(torch.randn(7, 5, 2)).mean.shape
+    torch.Size([7, 5, 1, 32, 32])
+    """
+
+    def __init__(
+        self,
+        latent_dim: Size,
+        channels: Sizes,
+        likelihood: Likelihood,
+        image_shape: ImageShape,
+        kernel: Size = 4,
+        stride: Size = 2,
+        activation: Activation = "relu",
+    ) -> None:
+        super().__init__(likelihood, image_shape)
+        padding = (kernel - 1) // 2
+        heights, widths = (conv_sizes(size, len(channels), kernel, stride)[::-1] for size in image_shape[1:])
+        code = (channels[-1], heights[0], widths[0])
+        layers: list[nn.Module] = [nn.Linear(latent_dim, math.prod(code)), nn.Unflatten(1, code)]
+        of_channels = itertools.pairwise([*reversed(channels), self.output_shape[0]])
+        for (before, after), height, width in zip(of_channels, heights[1:], widths[1:], strict=True):
+            # what the division by the stride had cut off
+            lost = ((height + 2 * padding - kernel) % stride, (width + 2 * padding - kernel) % stride)
+            layers.append(nn.ConvTranspose2d(before, after, kernel, stride, padding, lost))
+            layers.append(ACTIVATIONS[activation]())
+        self.net = nn.Sequential(*layers[:-1])
+
+    def start_at(self, mean_image: Tensor) -> None:
+        """Set the last bias, one value for each output of a channel, to the mean over all pixels."""
+        last = self.net[-1]
+        assert isinstance(last, nn.ConvTranspose2d)
+        assert last.bias is not None
+        last.bias.data.copy_(self.likelihood.link(mean_image.mean((1, 2), keepdim=True)).flatten())

@@ -1,0 +1,30 @@
+"""What a model needs of an encoder."""
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vae_lab.posteriors import DiagonalNormal, Posterior
+
+
+class Encoder(nn.Module):
+    """q(z|x) = posterior(network(x)).
+
+    Args:
+        latent_dim: length of z.
+        posterior: family of q(z|x); None is a diagonal normal.
+
+    Raises:
+        ValueError: if the posterior is over codes of another length.
+    """
+
+    net: nn.Sequential
+
+    def __init__(self, latent_dim: int, posterior: Posterior | None) -> None:
+        super().__init__()
+        self.posterior = posterior or DiagonalNormal(latent_dim)
+        if self.posterior.latent_dim != latent_dim:
+            raise ValueError(f"its codes have {latent_dim} numbers, those of its posterior {self.posterior.latent_dim}")
+
+    def forward(self, x: Tensor) -> Distribution:
+        """The posterior of images x (batch, channels, height, width); its samples are (…, batch, latent)."""
+        return self.posterior(self.net(x))

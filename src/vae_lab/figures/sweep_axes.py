@@ -1,0 +1,71 @@
+"""The axes of a sweep's figures: swept keys, and figures with their spread over seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+Value = float | str
+
+
+class Measured(NamedTuple):
+    """A figure of one setting.
+
+    Args:
+        mean: mean over the seeds.
+        sd: standard deviation over the seeds; None where there is one seed.
+    """
+
+    mean: float
+    sd: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" if self.sd is None else f"{self.mean:.2f} ± {self.sd:.2f}"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A swept key.
+
+    Args:
+        name: name of the key.
+        values: value of the key in each setting; numbers, or text where they are not all numbers.
+        levels: the distinct values of the key, in order.
+    """
+
+    name: str
+    values: Sequence[Value]
+    levels: Sequence[Value]
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether distances along it mean something."""
+        return all(isinstance(level, int | float) for level in self.levels)
+
+    @property
+    def is_logarithmic(self) -> bool:
+        """Whether the values are better compared by their ratios: 0.5, 1, 4 as well as decades."""
+        numbers = [level for level in self.levels if not isinstance(level, str)]
+        return self.is_numeric and min(numbers) > 0 and max(numbers) >= 5 * min(numbers)
+
+    @property
+    def labels(self) -> list[str]:
+        """The levels as text."""
+        return [level if isinstance(level, str) else f"{level:g}" for level in self.levels]
+
+    def places(self, values: Sequence[Value]) -> np.ndarray:
+        """Where values lie along the axis: numbers where they are, text at 0, 1, ….
+
+        >>> Axis("lr", [], [0.001, 0.01, 0.1]).places([0.01]).tolist(), Axis("prior", [], ["a", "b"]).places(["b"])
+        ([0.01], array([1.]))
+        """
+        return np.array(values if self.is_numeric else [self.levels.index(value) for value in values], dtype=float)
+
+    def fractions(self, values: Sequence[Value]) -> np.ndarray:
+        """Places between 0 and 1, along the logarithm where the values span a decade."""
+        places, ends = self.places(values), self.places(self.levels)
+        if self.is_logarithmic:
+            places, ends = np.log(places), np.log(ends)
+        width = ends.max() - ends.min()
+        return (places - ends.min()) / width if width else np.full(len(places), 0.5)

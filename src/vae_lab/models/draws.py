@@ -1,0 +1,143 @@
+"""Draws of z for each image, and every figure that is made of their densities: the one place for all of them.
+
+log w = log p(x|z) + log p(z) − log q(z|x),   z ~ q(z|x)
+ELBO = E[log w],   log p(x) ≥ E[log 1/k Σ_k w]  (Burda et al., 2016, https://arxiv.org/abs/1509.00519)
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import add
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
+
+
+class Latent:
+    """k draws of one latent variable for each image. A density is computed when it is first asked for.
+
+    Where drawing gives the density at no cost (``rsample_and_log_prob``, as zuko's flows have), it is kept: asking
+    an inverse autoregressive posterior for it takes one pass for each latent dimension.
+
+    Args:
+        q: posterior of each image, with batch shape (batch,), or (k, batch) below another latent variable.
+        p: prior, of the same event shape.
+        draws: shape of the draws before the batch shape of q: (k,), or () where q has one for each draw already.
+    """
+
+    def __init__(self, q: Distribution, p: Distribution, draws: tuple[int, ...]) -> None:
+        self.q, self.p = q, p
+        self._log_q: Tensor | None = None
+        self._log_p: Tensor | None = None
+        if hasattr(q, "rsample_and_log_prob"):
+            self.z, self._log_q = q.rsample_and_log_prob(draws)
+        else:
+            self.z = q.rsample(draws)
+
+    @property
+    def log_q(self) -> Tensor:
+        """log q(z|x) in nats, (k, batch)."""
+        if self._log_q is None:
+            self._log_q = self.q.log_prob(self.z)
+        return self._log_q
+
+    @property
+    def log_p(self) -> Tensor:
+        """log p(z) in nats, (k, batch)."""
+        if self._log_p is None:
+            self._log_p = self.p.log_prob(self.z)
+        return self._log_p
+
+
+class Draws:
+    """k draws of every latent variable for each image, and the likelihood of the image given them.
+
+    Args:
+        latents: latent variables, the topmost first; none for a model that has no latent variable.
+        log_likelihood: log p(x|z) in nats, (k, batch).
+    """
+
+    def __init__(self, latents: Sequence[Latent], log_likelihood: Tensor) -> None:
+        self.latents, self.log_likelihood = latents, log_likelihood
+
+    @property
+    def z(self) -> Tensor:
+        """The joint code, (k, batch, latent)."""
+        return torch.cat([latent.z for latent in self.latents], -1)
+
+    @property
+    def log_ratio(self) -> Tensor:
+        """log q(z|x) − log p(z) in nats, (k, batch): its mean over draws is the Monte Carlo KL."""
+        none = torch.zeros_like(self.log_likelihood)
+        return reduce(add, [latent.log_q - latent.log_p for latent in self.latents]) if self.latents else none
+
+    @property
+    def log_weights(self) -> Tensor:
+        """log w in nats, (k, batch)."""
+        return self.log_likelihood - self.log_ratio
+
+    @property
+    def reconstruction(self) -> Tensor:
+        """−E_q[log p(x|z)] in nats, (batch,)."""
+        return -self.log_likelihood.mean(0)
+
+    @property
+    def sampled_kl(self) -> Tensor:
+        """KL(q ‖ p) estimated at the draws, in nats, (batch,): unbiased, for every posterior and prior."""
+        return self.log_ratio.mean(0)
+
+    @property
+    def closed_kl(self) -> Tensor:
+        """KL(q ‖ p) in closed form, in nats, (batch,): summed over latents, each given the draws of those above it.
+
+        Raises:
+            NotImplementedError: if torch knows no closed form for one of the pairs.
+        """
+        if not self.latents:
+            return torch.zeros_like(self.log_likelihood[0])
+        found = [kl_divergence(latent.q, latent.p) for latent in self.latents]
+        return reduce(add, [kl.mean(0) if kl.dim() > 1 else kl for kl in found])
+
+    def terms(self, kl: Tensor | None = None) -> dict[str, Tensor]:
+        """NELBO, KL and reconstruction of each image at coeff = 1, each in nats, (batch,).
+
+        Args:
+            kl: KL of each image, (batch,); None takes the closed form where there is one, else the estimate.
+        """
+        if kl is None:
+            try:
+                kl = self.closed_kl
+            except NotImplementedError:
+                kl = self.sampled_kl
+        reconstruction = self.reconstruction
+        return {"nelbo": reconstruction + kl, "kl": kl, "reconstruction": reconstruction}
+
+
+class Bounds(NamedTuple):
+    """Figures of each image in nats, (batch,), from the same k draws of z."""
+
+    nelbo: Tensor
+    kl: Tensor
+    reconstruction: Tensor
+    nll: Tensor
+    """−log 1/k Σ w, an upper bound of −log p(x) on average that falls to it as k grows."""
+
+
+def bounds(parts: Iterable[Draws]) -> Bounds:
+    """NELBO, its terms and the importance-weighted bound; only sums are kept, so that memory does not grow with k.
+
+    Args:
+        parts: draws for the same images, which add up to k for each.
+    """
+    k, log_sum, kl, reconstruction = 0, None, torch.zeros(()), torch.zeros(())
+    for draws in parts:
+        k += len(draws.log_likelihood)
+        of_part = draws.log_weights.logsumexp(0)
+        log_sum = of_part if log_sum is None else torch.logaddexp(log_sum, of_part)
+        kl = kl.to(of_part) + draws.log_ratio.sum(0)
+        reconstruction = reconstruction.to(of_part) - draws.log_likelihood.sum(0)
+    if log_sum is None:
+        raise ValueError("k must be at least 1")
+    return Bounds((reconstruction + kl) / k, kl / k, reconstruction / k, math.log(k) - log_sum)

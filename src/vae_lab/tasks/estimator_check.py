@@ -1,0 +1,54 @@
+"""Estimator check: the Monte Carlo KL of an untrained model against its value."""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from omegaconf import DictConfig
+
+from vae_lab.errors import ConfigError
+from vae_lab.evaluation.kl_estimates import kl_curve
+from vae_lab.figures import curves
+from vae_lab.figures.style import render
+from vae_lab.models import VAE
+from vae_lab.runs.folder import RunFolder
+from vae_lab.tasks.start import start
+from vae_lab.tasks.summary import estimator_table
+
+log = logging.getLogger(__name__)
+
+COUNTS = torch.arange(1, 3902, 100)  # samples of z for each image, as in the course sheet
+
+
+def estimator_check(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> float:
+    """Compare the Monte Carlo KL of an untrained model with its value; gives the difference in standard errors.
+
+    Args:
+        config: config of the run.
+        folder: folder of the run, new.
+        overrides: overrides that the config was composed from.
+
+    Raises:
+        ConfigError: if the model has no posterior and prior, or the KL's value cannot be found.
+    """
+    data, training = start(config, folder)
+    model = training.model
+    if not isinstance(model, VAE):
+        raise ConfigError("model", type(model).__name__, "has not one posterior and one prior to compare; use vae")
+    data.prepare_data()
+    data.setup()
+    x, _ = next(iter(data.train_dataloader()))
+    try:
+        found = kl_curve(model.infer(x), model.prior(), COUNTS)
+    except ValueError as reason:
+        raise ConfigError("latent_dim", config.latent_dim, str(reason)) from reason
+    folder.write_config(config)
+    folder.write_overrides(list(overrides))
+    render(curves.estimate_by_samples(found), folder.figures / "estimator_check.png")
+    estimate, error = found.estimate[-1].item(), found.error[-1].item()
+    measured = {"n": int(found.counts[-1]), "estimate": estimate, "error": error, "value": found.value}
+    folder.write_metrics(
+        {f"estimator/{name}": value for name, value in measured.items()} | {"estimator/method": found.method}
+    )
+    log.info(estimator_table(found, len(x), folder.path))
+    return (estimate - found.value) / error

@@ -1,0 +1,145 @@
+"""Evaluate: test a finished run again, and measure what takes longer than a test."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from hydra.utils import get_class
+from omegaconf import DictConfig
+
+from vae_lab.config.build import build_data, build_training
+from vae_lab.config.saved import read_config, read_model
+from vae_lab.config.settings import hold_to
+from vae_lab.data import ImageDataModule
+from vae_lab.data.binarization import scale
+from vae_lab.errors import ConfigError, NotOffered, RunFolderError
+from vae_lab.evaluation.bounds import active_units, bounds_of_set, summary
+from vae_lab.figures import curves, images
+from vae_lab.figures.style import render
+from vae_lab.models import Model
+from vae_lab.randomness import fixed_noise
+from vae_lab.runs.folder import RunFolder
+from vae_lab.tasks.process import in_sweep
+from vae_lab.tasks.start import set_matmul
+from vae_lab.tasks.summary import facts_of, table, tested
+from vae_lab.tasks.trainer import make_trainer
+from vae_lab.training.figures import FigureCallback
+
+log = logging.getLogger(__name__)
+
+# what a command may say of a finished run
+ALLOWED = ("task", "run_dir", "trainer", "evaluation", "debug", "data.root", "hydra")
+COPIES = 20  # samples shown beside the training image that is nearest to them
+
+Figures = dict[str, float]
+
+
+def evaluate(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> float:
+    """Test a finished run again, on the device that this command names; gives the test figure of its criterion.
+
+    Args:
+        config: config of this command.
+        folder: folder of the run.
+        overrides: overrides of this command.
+
+    Raises:
+        UserError: for a mistake that the user can mend.
+    """
+    reason = "a finished run keeps its own settings, but for trainer.*, evaluation.*, debug and data.root"
+    hold_to(overrides, ALLOWED + (("sweep_dir",) if in_sweep() else ()), reason)
+    saved = _config_for(config, folder)
+    before = _metrics_before(folder)
+    model, data = read_model(folder, saved), build_data(saved)  # in this order: a refusal names the folder's file
+    set_matmul(saved, model)
+    trainer = make_trainer(saved, folder, [], loggers=False)
+    if trainer.world_size > 1:
+        raise ConfigError("trainer.devices", config.trainer.devices, "a finished run is looked at on one device; use 1")
+    # where the run was trained stays as the run says; what it is, its config says
+    of_training = {name: before[name] for name in ("device", "versions") if isinstance(before.get(name), str)}
+    metrics = before | facts_of(saved, trainer, model) | of_training
+    metrics |= tested(trainer, build_training(saved, model), data)
+    model.to(trainer.strategy.root_device, torch.float32).eval()  # trainer.precision may have changed it
+    metrics |= _offered("bounds", lambda: _bounds(model, data, folder, config.evaluation.k))
+    metrics |= _offered("active units", lambda: {"test/active_units": active_units(model.encode(data.test_images))})
+    folder.write_metrics(metrics)
+    if config.evaluation.samples != "none":
+        metrics |= _judge(model, data, folder, config.evaluation.samples)
+    folder.write_metrics(metrics)
+    log.info(table(metrics, folder.path))
+    return float(metrics[f"test/{model.criterion}"])
+
+
+def _config_for(config: DictConfig, folder: RunFolder) -> DictConfig:
+    """The saved config, with what this command says of where the run is looked at."""
+    saved = read_config(folder)
+    saved.trainer = config.trainer
+    saved.data.root = config.data.root
+    # other callbacks have no part in a test, and one that writes checkpoints has no place in it
+    callbacks = {name: node for name, node in (saved.callbacks or {}).items() if node}
+    draws = {name: issubclass(get_class(node._target_), FigureCallback) for name, node in callbacks.items()}
+    saved.callbacks = {name: node for name, node in callbacks.items() if draws[name]}
+    return saved
+
+
+def _metrics_before(folder: RunFolder) -> dict[str, Any]:
+    """The figures that the run has already; refused now if they would be no table in the end."""
+    metrics = folder.read_metrics()
+    try:
+        if metrics:
+            table(metrics, folder.path)
+    except (KeyError, ValueError, TypeError) as error:
+        wrong = f"there is no {error.args[0]} in it" if isinstance(error, KeyError) else str(error)
+        raise RunFolderError(f"{folder.metrics_file}: damaged ({wrong}; delete it and evaluate again)") from error
+    return metrics
+
+
+def _offered(name: str, measure: Callable[[], Figures]) -> Figures:
+    """What a measurement gives; nothing, and a word, where the model does not offer what it needs."""
+    try:
+        return measure()
+    except NotOffered as reason:
+        log.info("%s: left out, %s", name, reason)
+        return {}
+
+
+def _bounds(model: Model, data: ImageDataModule, folder: RunFolder, k: int) -> Figures:
+    """The importance-weighted bound of the test set, and its figure."""
+    started = time.perf_counter()
+    with fixed_noise(0, model.device):
+        found = bounds_of_set(model, data.test_dataloader(), k)
+    measured = summary(found, k) | {f"nll_iwae_{k}_seconds": time.perf_counter() - started}
+    render(curves.bounds_of_images(found, k), folder.figures / "bounds.png")
+    return {f"test/{name}": value for name, value in measured.items()}
+
+
+def _judge(model: Model, data: ImageDataModule, folder: RunFolder, n: int) -> dict[str, Any]:
+    """What a classifier says of samples and codes, and the figure of the samples closest to a training image."""
+    if len(data.labels or ()) < 2:
+        log.info("samples: left out, the images have no labels that a classifier could learn to tell apart")
+        return {}
+    from vae_lab.evaluation import (  # late: training has no use for it, and they import slowly
+        classifier,
+        sample_quality,
+    )
+
+    (training, labels), (test, test_labels) = data.read()
+    training, labels, test = (part.to(model.device) for part in (training, labels, test))
+    net = classifier.classifier(data.folder / "classifier.pt", training, labels, len(data.labels or ()))
+    with fixed_noise(0, model.device), torch.no_grad():
+        drawn = torch.cat([model.sample(len(part)) for part in torch.arange(n).split(classifier.AT_ONCE)])
+        found, distances, indices = sample_quality.samples_judged(net, drawn, test, training)
+        found |= _offered("labels from codes", lambda: _judge_codes(model, data))
+    _, probabilities = net.look(scale(test))
+    found["classifier_accuracy"] = (probabilities.argmax(1).cpu() == test_labels).float().mean().item()
+    closest = distances.argsort()[:COPIES]
+    render(images.copies(drawn[closest], scale(training[indices[closest]])), folder.figures / "copies.png")
+    return {f"judge/{name}": value for name, value in ({"samples": n} | found).items()}
+
+
+def _judge_codes(model: Model, data: ImageDataModule) -> Figures:
+    from vae_lab.evaluation import sample_quality
+
+    of_training = sample_quality.codes(model.encode, data.training_in_order())
+    return sample_quality.codes_judged(of_training, sample_quality.codes(model.encode, data.test_dataloader()))

@@ -1,0 +1,119 @@
+"""Train: seed, build, fit, test the best checkpoint, draw, report."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from lightning import Trainer
+from omegaconf import DictConfig
+
+from vae_lab.config.settings import parts_of
+from vae_lab.data import ImageDataModule
+from vae_lab.errors import ConfigError, DiskError, NonFiniteError, NotOffered
+from vae_lab.runs.folder import RunFolder
+from vae_lab.tasks.process import ended_by_signals
+from vae_lab.tasks.start import start
+from vae_lab.tasks.summary import announcement, best_of, facts_of, hparams_of, shown, table, tested
+from vae_lab.tasks.trainer import make_trainer
+from vae_lab.training.loggers import TensorBoard
+from vae_lab.training.module import Training
+from vae_lab.training.progress import Clock
+from vae_lab.training.signals import Interruption
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    config: DictConfig, folder: RunFolder, overrides: Sequence[str] | None, checkpoint: Path | None = None
+) -> float:
+    """Train, test the best checkpoint, draw, report; gives the figure that runs are chosen by.
+
+    Args:
+        config: config of the run.
+        folder: folder of the run, new, or that of the checkpoint.
+        overrides: overrides that the config was composed from; None where that is not known any more.
+        checkpoint: where a run that was cut off goes on.
+
+    Raises:
+        UserError: for a mistake that the user can mend.
+    """
+    if not (config.callbacks or {}).get("best"):
+        raise ConfigError("callbacks.best", None, "the best checkpoint is what a run is tested with and leaves")
+    data, training = start(config, folder, is_new=checkpoint is None)
+    clock, interruption = Clock(), Interruption(training)
+    with ended_by_signals(interruption, folder):
+        trainer = make_trainer(config, folder, [clock, interruption], loggers=True)
+        data.prepare_data()
+        if checkpoint is None:
+            _claim(config, folder, trainer, overrides)
+        log.info(announcement(config, training.model, trainer, folder.path, checkpoint))
+        _make_ready(config, training, data, trainer)
+        _fit(trainer, training, data, folder, checkpoint)
+        folder.load_weights(training.model)
+        return _conclude(config, folder, trainer, training, data, clock)
+
+
+def _claim(config: DictConfig, folder: RunFolder, trainer: Trainer, overrides: Sequence[str] | None) -> None:
+    """Write the config, which claims the folder, the overrides that it came from, and the config for TensorBoard."""
+    if trainer.is_global_zero:
+        folder.write_config(config)
+        if overrides is not None:
+            folder.write_overrides(list(overrides))
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoard):
+            logger.log_config(folder.config_file.read_text())
+
+
+def _make_ready(config: DictConfig, training: Training, data: ImageDataModule, trainer: Trainer) -> None:
+    """Start the model at the data's mean and compile the loss, where the config says so."""
+    if config.start_at_data_mean:
+        data.trainer = trainer
+        data.setup()
+        try:
+            training.model.start_at(data.mean_image().cpu())
+        except NotOffered as reason:
+            raise ConfigError("start_at_data_mean", True, f"{reason}; use false") from reason
+    if config.get("compile"):
+        # on a GPU the compiled steps are captured as graphs, so that small nets do not wait for kernels to start
+        torch.compiler.reset()  # a sweep compiles more models in one process than the compiler keeps apart
+        graphs = trainer.strategy.root_device.type == "cuda"
+        training.loss.compile(mode="reduce-overhead" if graphs else None)
+
+
+def _fit(
+    trainer: Trainer, training: Training, data: ImageDataModule, folder: RunFolder, checkpoint: Path | None
+) -> None:
+    """Fit; where that ends early, say what is left on disk."""
+    try:
+        trainer.fit(training, data, ckpt_path=checkpoint, weights_only=True)
+    except (NonFiniteError, DiskError) as error:
+        good = next((file for file in (folder.last, folder.best) if file.exists()), None)
+        kept = f"; the last good checkpoint is {shown(good)}" if good else ""
+        raise type(error)(f"{error}{kept}") from error
+
+
+def _conclude(
+    config: DictConfig, folder: RunFolder, trainer: Trainer, training: Training, data: ImageDataModule, clock: Clock
+) -> float:
+    """Test the best weights, which draws the figures, and report."""
+    model = training.model
+    seconds = clock.time_elapsed("train")
+    metrics = {
+        **facts_of(config, trainer, model),
+        "epochs": len(model.history),
+        "train/seconds": seconds,
+        "train/images_per_second": sum(row["train/n"] for row in model.history) / (seconds - clock.validation),
+        **best_of(model),
+        **tested(trainer, training, data),
+    }
+    if trainer.is_global_zero:
+        folder.write_metrics(metrics)
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoard):
+            criterion = model.criterion
+            names = (f"test/{criterion}", "test/kl", "test/reconstruction", f"best/{criterion}")
+            results = {name: metrics[name] for name in names if name in metrics}
+            logger.log_results(hparams_of(config, parts_of(config)), results, len(model.history))
+    log.info(table(metrics, folder.path))
+    return float(metrics[f"best/{model.criterion}"])

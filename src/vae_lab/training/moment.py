@@ -1,0 +1,79 @@
+"""The moment of training at which a checkpoint was written, and the way back to it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from vae_lab.errors import RunFolderError
+from vae_lab.training.sums import RunningSums
+
+
+def moment_of(sums: RunningSums, should_stop: bool, device: torch.device) -> dict[str, Any]:
+    """What the next step depends on beside the weights and the optimiser.
+
+    Args:
+        sums: sums of this epoch's training, with nothing pending; they say how many batches were taken.
+        should_stop: whether training had been told to stop after this epoch.
+        device: device that random numbers are drawn on.
+    """
+    return {
+        "terms": sums.state_dict(),
+        "should_stop": should_stop,
+        "random": torch.get_rng_state(),
+        "random_of_device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+
+
+def return_to(moment: Mapping[str, Any], sums: RunningSums, batches: Iterator[Any]) -> None:
+    """Skip the batches of the epoch that were taken before, and take over their sums.
+
+    Args:
+        moment: as ``moment_of`` gave it.
+        sums: empty sums of this epoch.
+        batches: batches of the epoch from its start.
+    """
+    for _ in range(moment["terms"]["steps"]):
+        next(batches)
+    sums.load_state_dict(moment["terms"])
+
+
+def restore_random(moment: Mapping[str, Any], device: torch.device) -> None:
+    """Draw the numbers that were to come at that moment."""
+    torch.set_rng_state(moment["random"].cpu())
+    if device.type == "cuda" and moment["random_of_device"] is not None:
+        torch.cuda.set_rng_state(moment["random_of_device"].cpu(), device)
+
+
+def check_optimizers(optimizers: Iterable[Optimizer]) -> None:
+    """Refuse an optimiser's state that belongs to other parameters: a fused step would write past their memory.
+
+    Raises:
+        RunFolderError: if a tensor of the state has another shape than its parameter.
+    """
+    for optimizer in optimizers:
+        for parameter, state in optimizer.state.items():
+            tensors = [value for value in state.values() if isinstance(value, Tensor) and value.dim()]
+            if any(tensor.shape != parameter.shape for tensor in tensors):
+                raise RunFolderError("the optimiser's state in the checkpoint belongs to another model")
+
+
+def to_start_of_epoch(loop: dict[str, Any]) -> None:
+    """Let Lightning's account of its loops say that the next epoch, or the one under way, is still to start.
+
+    It knows many places at which an epoch may have been left, and counts calls of training_step where we count
+    batches. The moment says how many batches were taken.
+
+    Args:
+        loop: state of the trainer's ``fit_loop``, in a checkpoint.
+    """
+    done = loop["epoch_progress"]["current"]["processed"]
+    for span in ("current", "total"):
+        for name in loop["epoch_progress"][span]:
+            loop["epoch_progress"][span][name] = done
+    for name in ("epoch_loop.batch_progress", "epoch_loop.val_loop.batch_progress"):
+        for span in ("current", "total"):
+            loop[name][span] = dict.fromkeys(loop[name][span], 0)
+        loop[name]["is_last_batch"] = False

@@ -1,0 +1,48 @@
+"""One optimiser step: by way of Lightning, or without it where nobody takes part in the step."""
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import Tensor
+
+HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
+
+
+def is_quick(trainer: Trainer) -> bool:
+    """Whether neither the strategy nor the precision nor a callback has something to do within a step."""
+    return (
+        isinstance(trainer.strategy, SingleDeviceStrategy)
+        and getattr(trainer.precision_plugin, "scaler", None) is None
+        and not any(is_overridden(hook, callback, Callback) for callback in trainer.callbacks for hook in HOOKS)  # type: ignore[attr-defined]
+    )
+
+
+def plain_step(module: LightningModule, optimizer: LightningOptimizer, loss: Tensor) -> None:
+    """One step by way of the strategy, the precision and all hooks."""
+    optimizer.zero_grad()
+    module.manual_backward(loss)
+    optimizer.step()
+
+
+def quick_step(module: LightningModule, optimizer: LightningOptimizer, loss: Tensor) -> None:
+    """The same step without Lightning's wrapper, which takes 140 µs: 3 % of a small model's step."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+    loss.backward()
+    module.on_before_optimizer_step(optimizer.optimizer)
+    # Lightning has no public way to count a step that it did not make, and global_step is that count
+    optimizer._on_before_step()
+    optimizer.optimizer.step()
+    optimizer._on_after_step()
+
+
+def count_last_only(optimizers: list[LightningOptimizer]) -> None:
+    """Let the steps of all stages count as one: Lightning would count each optimiser's."""
+    for optimizer in optimizers[:-1]:
+        optimizer._on_before_step = optimizer._on_after_step = _nothing
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,137 @@
+"""The files are found, verified, fetched once, and never read when damaged."""
+
+import gzip
+import hashlib
+import shutil
+import struct
+import subprocess
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+import torch
+import torchvision.datasets
+
+from vae_lab.data import mnist_files as files
+from vae_lab.errors import DataError
+
+SHAPES = [(40, 28, 28), (40,), (10, 28, 28), (10,)]
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A mirror of a little Fashion-MNIST on this machine; gives its folder and the paths that were asked for."""
+    folder, asked, resources = tmp_path / "mirror", [], []
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name, shape in zip(files.FILES, SHAPES, strict=True):
+        array = random.integers(0, 10, shape, dtype=np.uint8)
+        header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *shape)
+        packed = gzip.compress(header + array.tobytes())
+        (folder / f"{name}.gz").write_bytes(packed)
+        resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            asked.append(Path(self.path).name)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
+    Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [f"{address}/gone/", f"{address}/"])
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "resources", resources)
+    yield folder, asked
+    server.shutdown()
+    server.server_close()
+
+
+def raw(root: Path, name: str = "FashionMNIST") -> Path:
+    return root / name / "raw"
+
+
+def test_mirrors_are_tried_in_turn_and_the_files_are_kept(mirror, tmp_path):
+    _, asked = mirror
+    (train, train_labels), (test, test_labels) = files.load("fashion_mnist", str(tmp_path))
+    assert train.shape == (40, 1, 28, 28)
+    assert test.shape == (10, 1, 28, 28)
+    assert train.dtype == torch.uint8
+    assert train_labels.shape == (40,)
+    assert test_labels.dtype == torch.int64
+    assert len(asked) == 12  # a line for each request and one more for each error
+    again = files.load("fashion_mnist", str(tmp_path))
+    assert len(asked) == 12
+    assert torch.equal(again[0][0], train)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + b"x", lambda _: b""])
+def test_a_damaged_file_is_noticed_and_fetched_again(mirror, tmp_path, damage, caplog):
+    whole = files.load("fashion_mnist", str(tmp_path))
+    _, asked = mirror
+    asked.clear()
+    broken = raw(tmp_path) / f"{files.FILES[2]}.gz"
+    broken.write_bytes(damage(broken.read_bytes()))
+    again = files.load("fashion_mnist", str(tmp_path))
+    assert torch.equal(again[1][0], whole[1][0])
+    assert set(asked) == {broken.name}
+    assert f"{broken} is damaged" in caplog.text
+
+
+def test_a_mirror_that_sends_something_else_is_not_believed(mirror, tmp_path):
+    folder, _ = mirror
+    (folder / f"{files.FILES[0]}.gz").write_bytes(gzip.compress(b"a login page"))
+    with pytest.raises(DataError, match="wrong checksum"):
+        files.load("fashion_mnist", str(tmp_path))
+    assert [p.name for p in raw(tmp_path).iterdir()] == [".lock"]
+
+
+def test_without_any_source_the_line_names_the_files_and_the_folder(mirror, tmp_path):
+    shutil.rmtree(mirror[0])
+    with pytest.raises(DataError) as raised:
+        files.load("fashion_mnist", str(tmp_path))
+    line = str(raised.value)
+    assert "\n" not in line
+    assert str(raw(tmp_path)) in line
+    for name in files.FILES:
+        assert f"{name}.gz" in line
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"data\.root"):
+        files.load("mnist", str(tmp_path / "file"))
+
+
+def test_real_mnist_is_mnist(mnist_root):
+    (train, train_labels), (test, test_labels) = files.load("mnist", mnist_root)
+    assert train.shape == (60_000, 1, 28, 28)
+    assert test.shape == (10_000, 1, 28, 28)
+    assert train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert train_labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert test_labels[:5].tolist() == [7, 2, 1, 0, 4]
+    assert train.max() == 255
+
+
+def test_altered_mnist_is_never_read(mnist_root, tmp_path, monkeypatch):
+    shutil.copytree(raw(Path(mnist_root), "MNIST"), raw(tmp_path, "MNIST"))
+    altered = raw(tmp_path, "MNIST") / files.FILES[3]
+    content = bytearray(altered.read_bytes())
+    content[100] ^= 1
+    altered.write_bytes(content)
+    monkeypatch.setattr(files, "_fetch", lambda *_: ["no network"])
+    with pytest.raises(DataError, match="no network"):
+        files.load("mnist", str(tmp_path))
+
+
+def test_two_that_start_at_once_on_an_empty_cache_both_succeed(tmp_path):
+    script = (
+        f"from vae_lab.data import mnist_files as files; print(int(files.load('mnist', {str(tmp_path)!r})[1][0].sum()))"
+    )
+    started = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    sums = [process.communicate(timeout=120)[0] for process in started]
+    assert sums[0] == sums[1] == "264923200\n"
+    names = {path.name for path in raw(tmp_path, "MNIST").iterdir()}
+    assert names in ({".lock", *files.FILES}, {".lock", *(f"{name}.gz" for name in files.FILES)})

@@ -1,0 +1,129 @@
+"""A VAE as people use it from Python: built from parts, looked at."""
+
+import pytest
+import torch
+
+from helpers import small_vae
+from vae_lab.errors import NotOffered
+from vae_lab.losses import KL
+from vae_lab.models import Draws, Latent, Model
+
+
+@pytest.fixture
+def model():
+    return small_vae(latent_dim=3)
+
+
+def test_shapes(model):
+    x = torch.rand(5, 1, 28, 28)
+    assert model.encode(x).shape == (5, 3)
+    assert model.encode(x[0]).shape == (3,)
+    assert model.encode(x.view(5, 1, 1, 28, 28)).shape == (5, 1, 3)
+    assert model.decode(torch.randn(2, 4, 3)).shape == (2, 4, 1, 28, 28)
+    assert model.reconstruct(x).shape == x.shape
+    assert model.sample(7).shape == (7, 1, 28, 28)
+    assert model.interpolate(x, x, steps=4).shape == (4, 5, 1, 28, 28)
+
+
+def test_encode_and_decode_are_the_means_of_the_parts(model):
+    x = torch.rand(5, 1, 28, 28)
+    torch.testing.assert_close(model.encode(x), model.encoder(x).mean)
+    z = torch.randn(5, 3)
+    torch.testing.assert_close(model.decode(z), model.decoder(z).mean)
+    torch.testing.assert_close(model.reconstruct(x), model.decode(model.encode(x)))
+
+
+def test_interpolation_starts_and_ends_at_the_reconstructions(model):
+    x1, x2 = torch.rand(2, 1, 28, 28), torch.rand(2, 1, 28, 28)
+    walk = model.interpolate(x1, x2, steps=5)
+    torch.testing.assert_close(walk[0], model.reconstruct(x1))
+    torch.testing.assert_close(walk[-1], model.reconstruct(x2))
+    torch.testing.assert_close(walk[1], model.decode(0.75 * model.encode(x1) + 0.25 * model.encode(x2)))
+
+
+def test_images_are_encoded_in_parts(model, monkeypatch):
+    x = torch.rand(7, 1, 28, 28)
+    whole = model.encode(x)
+    monkeypatch.setattr(type(model), "at_once", 3)
+    torch.testing.assert_close(model.encode(x), whole)
+
+
+def test_using_a_model_leaves_no_graph(model):
+    assert not model.sample(2).requires_grad
+    assert not model.encode(torch.rand(2, 1, 28, 28)).requires_grad
+
+
+def test_integer_images_of_another_precision_are_taken(model):
+    x = (torch.rand(2, 1, 28, 28) > 0.5).double()
+    torch.testing.assert_close(model.encode(x), model.encode(x.float()))
+
+
+def test_every_parameter_learns(model):
+    KL()(model, torch.rand(8, 1, 28, 28).round()).loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert (parameter.grad != 0).any(), name
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_no_draws_are_no_bound(model, k):
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        model.log_prob(torch.rand(2, 1, 28, 28).round(), k)
+
+
+def test_what_a_kind_of_model_does_not_have_is_said():
+    model = Model((1, 28, 28))
+    for ask in (
+        lambda: model.infer(torch.zeros(1, 1, 28, 28)),
+        lambda: model.sample(2),
+        lambda: model.decode(torch.zeros(1, 2)),
+        lambda: model.start_at(torch.zeros(1, 28, 28)),
+    ):
+        with pytest.raises(NotOffered, match="Model does not have"):
+            ask()
+
+
+def test_a_density_is_computed_only_where_it_is_asked_for(model):
+    """loss=kl is as quick as it is because nothing asks for log q and log p."""
+    q, p = model.encoder(torch.rand(5, 1, 28, 28)), model.prior()
+    asked = []
+    for distribution in (q, p):
+        real = distribution.log_prob
+        distribution.log_prob = lambda z, real=real: asked.append(1) or real(z)
+    draws = Draws([Latent(q, p, (1,))], torch.zeros(1, 5))
+    draws.terms()
+    assert not asked
+    assert draws.log_weights.isfinite().all()
+    draws.terms(draws.sampled_kl)
+    assert len(asked) == 2
+
+
+def test_a_draw_that_carries_its_density_is_not_asked_for_it_again(model):
+    class Carrying(torch.distributions.Independent):
+        def rsample_and_log_prob(self, shape):
+            z = self.rsample(shape)
+            return z, torch.full(z.shape[:-1], 7.0)
+
+    q = model.encoder(torch.rand(5, 1, 28, 28))
+    draws = Draws([Latent(Carrying(q.base_dist, 1), model.prior(), (3,))], torch.zeros(3, 5))
+    torch.testing.assert_close(draws.log_ratio, 7 - model.prior().log_prob(draws.z))
+
+
+def test_layers_of_latent_variables_add_up(model):
+    """Two latent variables, the second one drawn for each draw of the first: densities and KL are sums."""
+    q = model.encoder(torch.rand(5, 1, 28, 28))
+    top = Latent(q, model.prior(), (4,))
+    below = Latent(torch.distributions.Independent(torch.distributions.Normal(top.z, 0.5), 1), model.prior(), ())
+    draws = Draws([top, below], torch.randn(4, 5))
+    assert draws.z.shape == (4, 5, 6)
+    torch.testing.assert_close(draws.log_ratio, top.log_q - top.log_p + below.log_q - below.log_p)
+    kl = torch.distributions.kl_divergence
+    torch.testing.assert_close(draws.closed_kl, kl(q, model.prior()) + kl(below.q, model.prior()).mean(0))
+
+
+def test_a_model_without_latent_variables_has_no_kl():
+    draws = Draws([], torch.randn(1, 5))
+    terms = draws.terms()
+    assert not terms["kl"].any()
+    torch.testing.assert_close(terms["nelbo"], -draws.log_likelihood[0])
+    torch.testing.assert_close(draws.log_weights, draws.log_likelihood)
