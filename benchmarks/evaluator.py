@@ -1,6 +1,6 @@
-"""The importance-weighted bound against the bare products in it: python benchmarks/evaluator.py [ROUNDS]
+"""The importance-weighted bound beside its bare matrix products: python benchmarks/evaluator.py [ROUNDS]
 
-The default model's decoder multiplies k codes an image through 10-300-300-784. Timed in turns: the evaluator on
+The default model's decoder multiplies k codes for each image through 10-300-300-784. Timed in turns: the evaluator on
 some test images, and the same products alone into buffers made once, by oneDNN where it keeps full precision and by
 torch's own choice. Floating-point operations per second count the products only.
 """
@@ -46,7 +46,7 @@ def products() -> Callable[[], None]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Of one call."""
+    """Seconds of one call."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

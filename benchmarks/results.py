@@ -1,7 +1,7 @@
 """Writes docs/results.md from run folders: python benchmarks/results.py RUN_FOLDER ... > docs/results.md
 
-A run is recognised by its config: the recipe that it differs least from names its row, and what differs stands
-in the row's command. Runs that differ in their seed alone are one row, mean ± standard deviation.
+A run is recognised by its overrides: its recipe names the row, and the other overrides are in the row's command.
+Runs that differ only in their seed are one row, mean ± standard deviation.
 """
 
 import json
@@ -23,26 +23,26 @@ PUBLISHED = {
 HEAD = """# Results
 
 The recipes of `conf/experiment/`, run to their ends. Nats per image on the test images, whose bits are drawn once from
-a fixed seed; NELBO, KL and reconstruction from `loss.samples` draws of z an image (four in `bernoulli_z10_tuned`, else
-one), the KL in closed form where `loss=kl`; the bound of −log p(x) from k draws. Mean ± standard deviation where there
-are several seeds. The seconds are those of training, on a machine that did other work beside it. Made by
+a fixed seed; NELBO, KL and reconstruction from `loss.samples` draws of z for each image (four in `bernoulli_z10_tuned`,
+else one), the KL in closed form where `loss=kl`; the bound of −log p(x) from k draws. Mean ± standard deviation where
+there are several seeds. The seconds are those of training, on a machine that did other work too. Made by
 
 ```sh
 python benchmarks/results.py RUN_FOLDER ... > docs/results.md
 ```
 
-from the folders' `config.yaml` and `metrics.json`; the figures of the bound and of the second table were put there by
+from the folders' `config.yaml` and `metrics.json`; the figures of the bound and of the second table were added by
 `python -m vae_lab task=evaluate run_dir=RUN_FOLDER evaluation.k=…`. [How fast it is](speed.md):
 
 ![training images per second of vae_lab and other loops](images/speed.png)
 """
 
 JUDGED = """
-## Judged by something else than the likelihood
+## Judged by something other than the likelihood
 
 {samples:,} decoded means of draws from the prior. Fréchet and kernel distance are taken between features of a digit
 classifier that the project trains itself: they compare these models with each other and are **not comparable with
-Inception FID**. As many training images score {training:.2f} on the Fréchet distance. Confidence is the mean
+Inception FID**. The same number of training images score {training:.2f} on the Fréchet distance. Confidence is the mean
 probability of the likeliest label, balance the entropy of the labels drawn over its largest value. The nearest training
 image is {test:.2f} away from a test image on average (Euclidean, over pixels): a model that copies would be at 0.
 Active units are latent dimensions whose posterior mean has a variance above 0.01. The last two columns are the test
@@ -54,14 +54,14 @@ accuracies of 5 nearest neighbours and of logistic regression that see the poste
 ESTIMATED = """
 ## The Monte Carlo estimate of the KL
 
-The untrained notebook model, one batch of 256 images, {n:,} samples of z an image.
+The untrained notebook model, one batch of 256 images, {n:,} samples of z for each image.
 
 | command | Monte Carlo | standard error | value | by | difference / standard errors |
 |---|---|---|---|---|---|"""
 
 
 def recognise(run: Path) -> tuple[str, tuple[str, ...]]:
-    """The recipe of a run, and the overrides beside it; seeds are one row."""
+    """The recipe of a run and its other overrides, without the seed: seeds are one row."""
     overrides = overrides_to_repeat(RunFolder(run).read_overrides() or [])
     overrides = [item for item in overrides if not item.startswith("seed=")]
     recipe = next((item for item in overrides if item.startswith("experiment=")), "")
@@ -69,7 +69,7 @@ def recognise(run: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def shell(name: str, overrides: tuple[str, ...], runs: list[dict[str, Any]]) -> str:
-    """What a person types for these runs."""
+    """The command for these runs."""
     seeds = sorted(run["seed"] for run in runs)
     return f"`{command([*([f'experiment={name}'] if name else []), *overrides], seeds)}`"
 

@@ -1,4 +1,4 @@
-"""The loops that vae_lab is held against: python benchmarks/rivals.py LOOP MODEL, run by benchmarks/speed.py.
+"""The loops that vae_lab is compared with: python benchmarks/rivals.py LOOP MODEL, run by benchmarks/speed.py.
 
 MODEL is one of MODELS, or a Model as JSON. Each loop trains it as its users would write it and prints images per
 second, from its first step to its last, as JSON. The nets are vae_lab's own, so that the arithmetic is the same; the
@@ -112,7 +112,7 @@ def kept(model: Model) -> float:
 
 
 def tuned(model: Model) -> float:
-    """The floor, with all that vae_lab sets up about the machine."""
+    """The floor, with all that vae_lab sets up on the machine."""
     set_up()
     multiply_by(quicker_library(Net(model), model.batch))
     return floor(model)

@@ -1,7 +1,7 @@
-"""How the speed goes with the sizes: python benchmarks/sizes.py [ROUNDS]
+"""How the speed depends on the sizes: python benchmarks/sizes.py [ROUNDS]
 
-Images per second of `python -m vae_lab` and of the bare loop that is told as much about the machine, at batch
-32 … 4096, latent 2 … 128 and widths 64 … 4096 around one model, in turns, each a process of its own on one core.
+Images per second of `python -m vae_lab` and of the bare loop with the same setup of the machine, at batch
+32 … 4096, latent 2 … 128 and widths 64 … 4096 around one model, in turns, each in its own process on one core.
 Writes docs/images/sizes.png.
 """
 

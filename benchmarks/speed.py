@@ -1,8 +1,8 @@
 """How fast vae_lab trains, beside the loops of rivals.py: python benchmarks/speed.py [ROUNDS [THREADS [SRC]]]
 
-Every loop is a process of its own, on one core with one thread unless THREADS says more. The loops take turns in
-each round, so that the machine's moods meet all of them, and medians with their ranges are reported. vae_lab is the
-real program, `python -m vae_lab`, with its default callbacks and loggers. Writes docs/speed.md and
+Every loop has its own process, on one core with one thread unless THREADS says more. The loops take turns in
+each round, so that changes of the machine's speed affect all of them, and medians with their ranges are reported.
+vae_lab is the real program, `python -m vae_lab`, with its default callbacks and loggers. Writes docs/speed.md and
 docs/images/speed.png; with SRC, the src folder of another checkout, it compares the two programs and the tuned bare
 loop alone, and writes nothing.
 """
@@ -58,7 +58,7 @@ MODEL_NAMES = {
 HEAD = """# Speed
 
 Training images per second: medians of {rounds} interleaved rounds (lowest – highest), and their ratio to
-the bare loop that keeps freed memory. {machine}, {versions}, {date}; {threads} threads on as many cores, MNIST.
+the bare loop that keeps freed memory. {machine}, {versions}, {date}; threads: {threads}, on as many cores; MNIST.
 The bare loops hold everything in memory, use the fused Adam and log nothing; vae_lab runs with its default callbacks,
 logs and checkpoints, and is counted from its first step to the end of training. Peak memory is that of the whole
 process, its imports included. Made by `python benchmarks/speed.py`.
@@ -107,7 +107,7 @@ def overrides(model: Model) -> list[str]:
 
 
 def measure(loop: str, model: Model, threads: int = 1, src: Path | None = None) -> Measured:
-    """Run one loop in a process of its own, on as many of this machine's cores as it has threads.
+    """Run one loop in its own process, on as many of this machine's cores as it has threads.
 
     Args:
         loop: name of the loop.

@@ -1,6 +1,6 @@
 """Seconds from `python -m vae_lab` to its first training step: python benchmarks/start.py [ROUNDS]
 
-Beside it the bare import of torch and lightning, in turns; medians with ranges. The data lie in the cache, byte code
+Beside it the bare import of torch and lightning, in turns; medians with ranges. The data are in the cache, byte code
 is written, one thread.
 """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch.distributions import Independent, MultivariateNormal, Normal
@@ -60,6 +60,21 @@ def trainer(folder: Path, **options) -> Trainer:
         "num_sanity_val_steps": 0,
     }
     return Trainer(default_root_dir=str(folder), **(settings | options))
+
+
+class Follower(Callback):
+    """Sees each batch, and stops with an error after some steps if asked."""
+
+    def __init__(self, fail_at=-1):
+        self.fail_at, self.seen = fail_at, []
+
+    def on_train_batch_start(self, trainer, _, batch, batch_idx):
+        self.seen.append((batch_idx, trainer.global_step, len(batch[0])))
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.fail_at:
+            trainer.save_checkpoint(f"{trainer.default_root_dir}/cut_off.ckpt")
+            raise KeyError("cut off")
 
 
 def assert_nothing_is_cut_off(figure: Figure) -> None:

@@ -59,8 +59,8 @@ def test_every_choice_composes_checks_and_builds(compose, choice):
         ("image_shape=[28,28]", "image_shape=[28,28]: "),
         ("image_shape=[1,0,28]", "image_shape=[1,0,28]: must be greater than or equal to 1"),
         ("matmul=fast", "matmul=fast: must be 'auto', 'onednn' or 'torch'"),
-        ("+encoder.image_shape=[1,28,28]", "encoder.image_shape=[1,28,28]: is the data's; leave it out"),
-        ("+decoder.image_shape=[1,28,28]", "decoder.image_shape=[1,28,28]: is the data's; leave it out"),
+        ("+encoder.image_shape=[1,28,28]", "encoder.image_shape=[1,28,28]: comes from the data; leave it out"),
+        ("+decoder.image_shape=[1,28,28]", "decoder.image_shape=[1,28,28]: comes from the data; leave it out"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_it(compose, override, line):
@@ -113,7 +113,7 @@ def test_a_part_stands_only_where_it_belongs(key):
 
 
 @pytest.mark.parametrize("key", ["_args_", "_recursive_", "_convert_", "_partial_"])
-def test_what_would_pass_arguments_by_their_check_is_refused(key):
+def test_arguments_that_would_skip_their_check_are_refused(key):
     with pytest.raises(ConfigError, match=key):
         check_targets({"prior": {"_target_": "vae_lab.priors.Mixture", key: True}})
 

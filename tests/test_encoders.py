@@ -47,7 +47,7 @@ def test_hidden_dims_are_the_layers_and_stay_the_callers(dims):
 
 @pytest.mark.parametrize("kind", [MLPEncoder, ConvEncoder])
 def test_a_posterior_of_another_length_is_refused(kind):
-    with pytest.raises(ValueError, match="its codes have 2 numbers, those of its posterior 3"):
+    with pytest.raises(ValueError, match="its codes have length 2, those of its posterior 3"):
         kind(2, [4], SHAPE, posterior=DiagonalNormal(3))
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import vae_lab
 from helpers import FIGURES, call
-from vae_lab.cli import _choices, _defaults
+from vae_lab.complaints import _choices, _defaults
 from vae_lab.config.build import build_data
 from vae_lab.config.saved import read_config
 from vae_lab.errors import UserError

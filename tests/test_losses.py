@@ -7,8 +7,9 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
 from helpers import LinearGaussian, small_training, small_vae
+from vae_lab.errors import NotOffered
 from vae_lab.losses import KL, SGVB, NoClosedFormError
-from vae_lab.models import Draws, Latent
+from vae_lab.models import Draws, Latent, Model
 from vae_lab.priors import Mixture, StandardNormal
 
 
@@ -98,3 +99,18 @@ def test_reconstruction_averages_over_samples():
     z = model.encoder(x).rsample((5,))
     by_hand = torch.stack([-model.decoder(z[i]).log_prob(x) for i in range(5)]).mean(0)
     torch.testing.assert_close(found, by_hand)
+
+
+def test_a_loss_weighs_as_after_its_warm_up_unless_it_is_told_the_weight():
+    model, x = small_vae(), torch.rand(7, 1, 28, 28).round()
+    loss, figures = KL(coeff=4.0, warmup_epochs=3)(model, x)
+    torch.testing.assert_close(loss, (figures["reconstruction"] + 4 * figures["kl"]).mean())
+
+
+def test_checking_a_loss_leaves_the_model_and_the_random_state():
+    model, state = small_vae(), torch.get_rng_state()
+    KL().check(model)
+    assert model.training
+    assert torch.equal(state, torch.get_rng_state())
+    with pytest.raises(NotOffered, match="does not have an encoder"):
+        SGVB().check(Model((1, 28, 28)))

@@ -2,8 +2,12 @@
 
 import pytest
 import torch
+import zuko
+from torch.distributions import AffineTransform, Independent, Normal, TransformedDistribution
 
 from helpers import small_vae
+from vae_lab.distributions.planar import PlanarTransform
+from vae_lab.distributions.summaries import centre, draw_with_density
 from vae_lab.errors import NotOffered
 from vae_lab.losses import KL
 from vae_lab.models import Draws, Latent, Model
@@ -83,7 +87,7 @@ def test_what_a_kind_of_model_does_not_have_is_said():
             ask()
 
 
-def test_a_density_is_computed_only_where_it_is_asked_for(model):
+def test_a_density_is_computed_only_where_it_is_needed(model):
     """loss=kl is as quick as it is because nothing asks for log q and log p."""
     q, p = model.encoder(torch.rand(5, 1, 28, 28)), model.prior()
     asked = []
@@ -98,7 +102,7 @@ def test_a_density_is_computed_only_where_it_is_asked_for(model):
     assert len(asked) == 2
 
 
-def test_a_draw_that_carries_its_density_is_not_asked_for_it_again(model):
+def test_the_density_that_a_draw_carries_is_not_computed_again(model):
     class Carrying(torch.distributions.Independent):
         def rsample_and_log_prob(self, shape):
             z = self.rsample(shape)
@@ -127,3 +131,32 @@ def test_a_model_without_latent_variables_has_no_kl():
     assert not terms["kl"].any()
     torch.testing.assert_close(terms["nelbo"], -draws.log_likelihood[0])
     torch.testing.assert_close(draws.log_weights, draws.log_likelihood)
+
+
+def flow(features: int = 2) -> TransformedDistribution:
+    """A planar flow in the direction in which it is drawn in closed form, over a scaled normal."""
+    base = Independent(Normal(torch.randn(5, features), 0.7), 1)
+    layers = [PlanarTransform(torch.randn(features), torch.randn(features), torch.randn(())).inv for _ in range(2)]
+    return TransformedDistribution(base, [AffineTransform(0.3, 2.0), *layers])
+
+
+def test_a_flow_gives_its_density_with_the_draw():
+    q = flow()
+    z, log_q = draw_with_density(q, (7,))
+    assert z.shape == (7, 5, 2)
+    torch.testing.assert_close(log_q, q.log_prob(z), rtol=1e-4, atol=1e-4)
+    plain = Independent(Normal(torch.zeros(5, 2), 1.0), 1)
+    assert draw_with_density(plain, (3,))[1] is None
+
+
+def test_the_centre_of_a_flow_is_the_image_of_its_bases_centre():
+    q = flow()
+    expected = q.base_dist.mean
+    for transform in q.transforms:
+        expected = transform(expected)
+    torch.testing.assert_close(centre(q), expected)
+    of_zuko = zuko.flows.MAF(2, transforms=1, hidden_features=(8,))()
+    torch.testing.assert_close(of_zuko.transform(centre(of_zuko)), torch.zeros(2), rtol=0, atol=1e-5)
+    mixture = torch.distributions.Distribution(validate_args=False)
+    with pytest.raises(NotOffered, match="Distribution does not have a mean"):
+        centre(mixture)

@@ -113,7 +113,7 @@ def test_a_run_is_finished_once_the_figure_that_it_is_chosen_by_was_tested(metri
 @pytest.mark.parametrize("criterion", ["[]", "null", "1", '"a b"', '"\\n"'])
 def test_a_criterion_is_a_name(folder, criterion):
     folder.metrics_file.write_text(f'{{"criterion": {criterion}, "test/nelbo": 1.0}}')
-    with pytest.raises(RunFolderError, match=r"metrics\.json: damaged \(criterion is no name\)"):
+    with pytest.raises(RunFolderError, match=r"metrics\.json: damaged \(criterion is not a name\)"):
         folder.read_metrics()
 
 

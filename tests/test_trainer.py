@@ -1,4 +1,4 @@
-"""Runs of a sweep have one device each, and go round the GPUs."""
+"""Runs of a sweep have one device each, and use the GPUs in turn."""
 
 import pytest
 import torch

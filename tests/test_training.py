@@ -1,4 +1,4 @@
-"""The LightningModule: a plain Trainer trains a model by a loss."""
+"""The LightningModule: a plain Trainer trains a model with a loss."""
 
 import csv
 import math
@@ -123,7 +123,7 @@ def test_a_clipped_gradient_has_at_most_its_norm(tmp_path, small_data):
 @pytest.mark.parametrize(
     ("options", "steps"), [({"max_steps": 23, "max_epochs": -1}, 23), ({"limit_train_batches": 3}, 6)]
 )
-def test_training_ends_at_the_step_that_is_asked_for(tmp_path, options, steps):
+def test_training_ends_at_the_requested_step(tmp_path, options, steps):
     images, _ = digits(20 * 8)
     model = small_training()
     fit = trainer(tmp_path, **options)
@@ -208,7 +208,7 @@ def test_each_stage_changes_its_own_parameters_only(tmp_path, small_data):
 
 
 @pytest.mark.parametrize("callbacks", [False, True])
-def test_several_stages_end_at_the_step_that_is_asked_for(tmp_path, small_data, callbacks):
+def test_several_stages_end_at_the_requested_step(tmp_path, small_data, callbacks):
     fit = trainer(tmp_path, max_steps=8, max_epochs=-1, callbacks=[Listener()] if callbacks else [])
     training = small_training(loss=Adversarial())
     fit.fit(training, small_data)
@@ -261,3 +261,38 @@ def test_runs_are_chosen_by_the_models_criterion(tmp_path, small_data):
     fit.test(Training(model, ToImages()), small_data, verbose=False)
     shown = table({"criterion": "distance", "test/distance": 1.5, "test/n": 70, **found}, tmp_path)
     assert "test distance           1.50   70 images" in shown
+
+
+class OfTheSet(Callback):
+    """Measures a figure of the whole validation set, as a Fréchet distance is one."""
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        pl_module.measured["frechet_distance"] = 10.0 - trainer.current_epoch
+
+
+def test_runs_are_chosen_by_a_figure_that_a_callback_measures_of_a_whole_set(tmp_path, small_data):
+    training, best = small_training(), BestCheckpoint()
+    training.model.criterion = "frechet_distance"
+    fit = trainer(tmp_path, max_epochs=3, callbacks=[OfTheSet(), best], enable_checkpointing=True)
+    fit.fit(training, small_data)
+    assert [row["val/frechet_distance"] for row in training.model.history] == [10, 9, 8]
+    assert best.best_model_score.item() == 8
+
+
+def test_a_criterion_that_nothing_measures_is_said(tmp_path, small_data):
+    training = small_training()
+    training.model.criterion = "frechet_distance"
+    with pytest.raises(ValueError, match="chosen by frechet_distance, which nothing measures; there are train/kl"):
+        trainer(tmp_path, max_epochs=1).fit(training, small_data)
+
+
+def test_the_weight_of_the_kl_climbs_step_by_step(tmp_path, small_data):
+    seen = []
+
+    class Watched(KL):
+        def forward(self, model, x, weight=None, stage="model"):
+            seen.append(float(weight))
+            return super().forward(model, x, weight, stage)
+
+    trainer(tmp_path, max_epochs=2).fit(small_training(loss=Watched(coeff=2.0, warmup_epochs=1)), small_data)
+    assert seen == pytest.approx([0, 0.4, 0.8, 1.2, 1.6, *[2] * 5])

@@ -9,10 +9,10 @@ if find_spec("hydra_plugins.hydra_submitit_launcher"):  # Hydra imports this fil
     from hydra_plugins.hydra_submitit_launcher import submitit_launcher
 
     class SlurmLauncher(submitit_launcher.SlurmLauncher):
-        """Submitit's launcher for SLURM, which here survives the end of a job."""
+        """Submitit's launcher for SLURM, which here continues when a job is killed."""
 
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-            """Run all of them as one job array."""
+            """Run all runs as one job array."""
             from vae_lab.sweeps import slurm  # late: it imports submitit
 
             return slurm.launch(self, job_overrides, initial_job_idx)

@@ -1,4 +1,4 @@
-"""Types of constructor arguments: what a value of a config is checked against, and how far it may go."""
+"""Types of constructor arguments: what a value of a config is checked against, and its limits."""
 
 from typing import Annotated
 

@@ -3,196 +3,159 @@
 Nothing heavy is imported here, so that --help, --cfg and shell completion answer at once.
 """
 
-import difflib
+import contextlib
 import os
-import re
+import signal
 import sys
-import textwrap
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from types import FrameType
+from typing import NoReturn
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
-from vae_lab.errors import ConfigError, UserError
-from vae_lab.paths import CONF
+from vae_lab.arguments import prepared
+from vae_lab.complaints import complaint
+from vae_lab.config.keys import check_hydra_keys
+from vae_lab.errors import UserError
+from vae_lab.paths import CONF, expanded
+from vae_lab.runs.folder import LOGS, RunFolder
 from vae_lab.runs.output_folder import output_dir
-from vae_lab.sweeps.callback import INTERRUPTED, concluded, quoted
-from vae_lab.sweeps.folders import folder_name
+from vae_lab.sweeps.callback import INTERRUPTED, concluded
+from vae_lab.sweeps.folders import folder_name, search_database
 
-PLUGINS = {  # what our presets build on: the choice, and what has to be installed for it
-    "hydra/launcher/joblib": ("hydra/launcher=parallel", "hydra-joblib-launcher"),
-    "hydra/launcher/submitit_slurm": ("hydra/launcher=slurm", "hydra-submitit-launcher"),
-    "hydra/sweeper/optuna": ("hydra/sweeper=search", "hydra-optuna-sweeper 'sqlalchemy<2'"),
-}
-FOLDERS = ("run_dir", "resume", "sweep_dir", "data.root", "hydra.run.dir", "hydra.sweep.dir")  # keys that name one
+LONGEST_LINE = 1000  # letters of a message
+# what ends in one line; a bug does not
+MISTAKES = (UserError, HydraException, OmegaConfBaseException, ImportError, OSError)
 
 
 def _output_dir(task: str, run_dir: str | None, sweep_dir: str | None, resume: str | None, fresh: str) -> str:
-    """The folder that a command writes to; that of a report holds runs."""
+    """The folder that a command writes to; for a report it must hold runs."""
     if task == "report" and not resume:
         from vae_lab.sweeps.runs import find  # late: its parser takes a while to import
 
-        find(sweep_dir)
+        find(expanded(sweep_dir) if sweep_dir else None)
     return output_dir(task, run_dir, sweep_dir, resume, fresh)
 
 
 # here and not in main: the processes that a launcher starts import this module and call _task
 OmegaConf.register_new_resolver("output_dir", _output_dir, replace=True)
-OmegaConf.register_new_resolver("sweep_dir", lambda given, fresh: given or fresh, replace=True)
+OmegaConf.register_new_resolver("sweep_dir", lambda given, fresh: expanded(given or fresh), replace=True)
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
-
-
-def complaint(error: BaseException, overrides: Sequence[str]) -> str:
-    """One line for what Hydra or OmegaConf says in several.
-
-    Args:
-        error: what was raised.
-        overrides: of the command line.
-    """
-    mistake = _user_error(error)
-    if isinstance(mistake, ConfigError):
-        default = _defaults().get(mistake.key)
-        return f"{mistake}" + (f"; for example {mistake.key}={default}" if default is not None else "")
-    if mistake is not None:
-        return str(mistake)
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        allowed = ", ".join(error.options)
-        return f"{group}={choice}: there is no such choice{_nearest(choice, error.options)}; allowed: {allowed}"
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file in PLUGINS:
-        preset, package = PLUGINS[error.missing_cfg_file]
-        return f"{preset}: needs a plugin that is not installed; pip install {package}"
-    odd = next((given for given in overrides if _is_odd_choice(given)), None)
-    if odd is not None:
-        return f"{odd}: must be one of {', '.join(_choices(odd.partition('=')[0]))}"
-    cause = error.__cause__
-    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
-        key = str(cause.full_key)
-        given = next((o for o in overrides if o.lstrip("+~").startswith((f"{key}=", f"{key}."))), key)
-        return f"{given}: there is no key {key}{_nearest(key, list(_defaults()))}; --cfg job lists all of them"
-    return " ".join((str(error) or str(cause)).split())
-
-
-def _choices(group: str) -> list[str]:
-    """The choices of a group; none where there is no such group."""
-    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
-
-
-def _is_odd_choice(override: str) -> bool:
-    """Whether it gives a group something that cannot be the name of a choice.
-
-    What Hydra raises for these, a ValueError or a TypeError, does not say which override it is about.
-    """
-    group, _, choice = override.partition("=")
-    return group.isidentifier() and bool(_choices(group)) and not re.fullmatch(r"\w+(,\w+)*", choice.strip("'\""))
-
-
-def _user_error(error: BaseException | None) -> UserError | None:
-    """The user's mistake that an exception was raised from, if any."""
-    while error is not None and not isinstance(error, UserError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def _nearest(name: str, allowed: Sequence[str]) -> str:
-    if name in allowed:
-        return ""  # by default there is one, and an override took it away
-    below = [key for key in allowed if key.endswith(f".{name}")]
-    close = below or difflib.get_close_matches(name, allowed, n=1, cutoff=0.4)
-    return f", did you mean {close[0]}?" if close else ""
-
-
-def _defaults() -> dict[str, Any]:
-    """Every key of the default configuration, with dots, and its value; None for what holds further keys."""
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = hydra.compose("config")
-    plain = OmegaConf.to_container(config, resolve=True)
-    found: dict[str, Any] = {}
-
-    def walk(node: Any, prefix: str) -> None:
-        for key, value in node.items():
-            found[f"{prefix}{key}"] = None if isinstance(value, dict) else value
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{key}.")
-
-    walk(plain, "")
-    return {key: str(v).replace(" ", "") if isinstance(v, list) else v for key, v in found.items()}
+OmegaConf.register_new_resolver("search_database", search_database, replace=True)
 
 
 def _task(config: DictConfig) -> float | None:
     """What Hydra runs; found by its name in the processes that a launcher starts."""
-    try:
-        if config.task == "report":
-            _report(config)
-            return None
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            from vae_lab.sweeps.job import run_of_sweep
+    # where the user's relative paths begin, also with hydra.job.chdir=true
+    with contextlib.chdir(HydraConfig.get().runtime.cwd):
+        try:
+            return _done(config)
+        except MISTAKES as error:
+            if _is_ours(error):
+                raise
+            _fail(complaint(error, sys.argv[1:]))
+        finally:
+            _discard_if_empty(config)
 
-            return run_of_sweep(config)
-        from vae_lab.tasks.run import run  # late: it imports torch and lightning
 
-        return run(config)
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        _fail(complaint(error, sys.argv[1:]))
+def _done(config: DictConfig) -> float | None:
+    """Do what a command says."""
+    check_hydra_keys()
+    if config.task == "report":
+        _report(config)
+        return None
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        from vae_lab.sweeps.job import run_of_sweep
+
+        return run_of_sweep(config)
+    from vae_lab.tasks.run import run  # late: it imports torch and lightning
+
+    return run(config)
+
+
+def _discard_if_empty(config: DictConfig) -> None:
+    """Leave no folder behind that holds nothing but a log; of several processes the first does it."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        is_new = config.task not in ("evaluate", "report") and not config.resume
+        RunFolder(HydraConfig.get().runtime.output_dir).discard_if_empty(with_folder=is_new)
 
 
 def _report(config: DictConfig) -> None:
     """Read the runs of a folder and report what they say."""
-    from vae_lab.config.settings import hold_to  # late: they take a while to import
+    from vae_lab.config.settings import check_overrides  # late: they take a while to import
     from vae_lab.sweeps import report
 
-    log = Path(HydraConfig.get().runtime.output_dir) / "run.log"
-    if log.stat().st_size == 0:
-        log.unlink()  # a report says nothing there
-    hold_to(HydraConfig.get().overrides.task, ("task", "sweep_dir", "hydra"), "a report takes sweep_dir alone")
-    # asked again: a multirun and an explicit hydra.run.dir skip the check inside hydra.run.dir
+    for name in LOGS:
+        log = Path(HydraConfig.get().runtime.output_dir) / name
+        if log.is_file() and log.stat().st_size == 0:
+            log.unlink()  # a report logs nothing
+    check_overrides(HydraConfig.get().overrides.task, ("task", "sweep_dir", "hydra"), "a report takes only sweep_dir")
+    # checked again: a multirun and an explicit hydra.run.dir skip the check inside hydra.run.dir
     report.write(Path(_output_dir(config.task, config.run_dir, config.sweep_dir, None, "")))
 
 
 def main() -> None:
     """Run the program; a user's mistake ends it with one line and exit code 2, failed runs of a sweep with 1."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors to us instead of printing them
-    sys.argv[1:] = [_literal(argument) for argument in sys.argv[1:]]
+    _wait_briefly()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     hydra_main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+    given = sys.argv[:]
     try:
-        with concluded(sys.argv):
+        sys.argv[1:] = prepared(given[1:])
+        with _ended_by_sigterm(), concluded(given):
             hydra_main(_task)()
-    except KeyboardInterrupt:  # before or after training, which has its own way to end
+    except KeyboardInterrupt:  # before or after training, which handles signals itself
         print("\nvae_lab: stopped", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        _fail(complaint(error, sys.argv[1:]))
-    except OSError as error:
-        if error.filename is None:
+    except MISTAKES as error:
+        if _is_ours(error):
             raise
-        _fail(f"{error.filename}: {error.strerror}; name another folder with hydra.run.dir=FOLDER")
+        _fail(complaint(error, sys.argv[1:]))
     except (ValueError, TypeError) as error:
-        cause = error.__cause__
-        if isinstance(cause, OSError):  # the log file cannot be opened
-            _fail(f"{cause.filename}: {cause.strerror}; the run folder must be one that can be written to")
-        if not _raised_by_hydra(error):
+        if not isinstance(error.__cause__, OSError) and not _raised_by_hydra(error):  # the log file cannot be opened
             raise
         _fail(complaint(error, sys.argv[1:]))
 
 
-def _literal(argument: str) -> str:
-    """A command line argument, quoted where it names a folder that is there.
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the program by an exception, so that it takes its locks away; training handles it itself."""
 
-    To Hydra, = and , in the folder's name would be grammar.
+    def end(number: int, _: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)  # as a shell counts signals
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, end) if in_main_thread else None
+    try:
+        yield
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _wait_briefly() -> None:
+    """Let threads that wait for each other go to sleep soon, unless the user's environment says how they wait.
+
+    By default they spin for milliseconds, and where other programs want the cores too, a step takes ten times as long.
+    Sleeping at once costs half the speed of an idle machine. This many turns, a fifth of a millisecond, cost one
+    percent there (docs/speed.md). OpenMP reads it when torch is imported.
     """
-    key, _, path = argument.partition("=")
-    if key in FOLDERS and Path(path).is_dir() and re.search(r"[^\w./-]", path):
-        return f"{key}={quoted(path)}"
-    return argument
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+        os.environ["GOMP_SPINCOUNT"] = "16000"
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether it is a mistake of this program, which its traceback explains, or nobody reads what it prints."""
+    of_package = isinstance(error, ImportError) and str(error.name).startswith("vae_lab")
+    return of_package or isinstance(error, BrokenPipeError)
 
 
 def _raised_by_hydra(error: Exception) -> bool:
@@ -202,7 +165,8 @@ def _raised_by_hydra(error: Exception) -> bool:
 
 
 def _fail(message: str) -> NoReturn:
-    # text from a run folder may contain line ends, and codes that a terminal obeys
+    # text from a run folder may contain line breaks and terminal control codes
     line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
-    print(f"vae_lab: {textwrap.shorten(line, 1000)}", file=sys.stderr)
+    shown = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} […]"
+    print(f"vae_lab: {shown}", file=sys.stderr)
     sys.exit(2)

@@ -1,9 +1,39 @@
 """Mistakes that a user can correct: each is one line that names the key or file, and the remedy."""
 
+import errno
+
 
 def reason_of(error: Exception) -> str:
     """The first line of what an exception says, or its name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def unusable(error: OSError) -> str:
+    """What the system says of a file or folder, and what to do about it.
+
+    >>> unusable(PermissionError(13, "Permission denied", "run/config.yaml"))
+    'run/config.yaml: Permission denied; give yourself the right to read and write it, or name another'
+    """
+    remedies = {
+        errno.EACCES: "give yourself the right to read and write it, or name another",
+        errno.EPERM: "give yourself the right to read and write it, or name another",
+        errno.ENOSPC: "free some space, or name another place",
+        errno.EDQUOT: "free some space, or name another place",
+        errno.ENAMETOOLONG: "name a shorter one",
+    }
+    said = error.strerror or reason_of(error)
+    remedy = remedies.get(error.errno or 0, "name another")
+    return f"{error.filename}: {said}; {remedy}" if error.filename else f"{said}; {remedy}"
+
+
+def to_install(error: ImportError) -> str:
+    """What cannot be imported, and what to do about it.
+
+    >>> to_install(ModuleNotFoundError("No module named 'zuko'", name="zuko"))
+    "No module named 'zuko'; pip install zuko"
+    """
+    package = (error.name or "").partition(".")[0]
+    return f"{reason_of(error)}; {f'pip install {package}' if package else 'install it'}"
 
 
 class UserError(Exception):
@@ -17,20 +47,25 @@ class ConfigError(UserError):
         key: key of the value, with dots.
         value: the value as it was given.
         reason: what is allowed instead.
+        example: whether any value of the right kind will do, so that the default is an example of one.
     """
 
-    def __init__(self, key: str, value: object, reason: str) -> None:
+    def __init__(self, key: str, value: object, reason: str, example: bool = False) -> None:
         shown = str(value).replace(" ", "") if isinstance(value, list) else str(value)
         super().__init__(f"{key}={shown}: {reason}")
-        self.key = key
+        self.key, self.example = key, example
 
 
 class NotOffered(UserError):
-    """A model, or a part of one, is asked for something that it does not have."""
+    """A model, or a part of it, does not have what was requested."""
 
 
 class ModelSizeError(UserError):
     """The model's tensors would take more memory than a model may."""
+
+
+class ImageError(UserError):
+    """Images that a model cannot take, by their form or their values."""
 
 
 class DataError(UserError):
@@ -50,7 +85,7 @@ class DiskError(UserError):
 
 
 class Interrupted(BaseException):
-    """A person or the system stopped the run; like KeyboardInterrupt, no ``except Exception`` catches it.
+    """The user or the system stopped the run; ``except Exception`` does not catch it, as with KeyboardInterrupt.
 
     Args:
         number: number of the signal.

@@ -5,21 +5,24 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Normal
 from torch.nn.functional import softplus
 
 from vae_lab.annotations import Positive
-from vae_lab.distributions.images import BernoulliImage, GaussianImage
+from vae_lab.distributions.images import BernoulliImage, GaussianImage, IndependentPixels
 
 ROOT_HALF = 0.5**0.5
-FINEST = 1 / 256  # smallest learned standard deviation of a pixel: grey levels lie 1/255 apart
+FINEST = 1 / 256  # smallest learned standard deviation of a pixel: grey levels are 1/255 apart
 
 
 class Likelihood(nn.Module):
-    """p(x|z) from what a decoder's network puts out."""
+    """p(x|z) from the output of a decoder's network."""
 
     outputs: int = 1
-    """Numbers that the network puts out for each pixel and channel."""
+    """Number of outputs that the network needs for each pixel and channel."""
+
+    pixel_range: tuple[float, float] = (-math.inf, math.inf)
+    """Smallest and largest value of a pixel that it takes; images outside are refused."""
 
     def forward(self, output: Tensor) -> Distribution:
         """p(x|z), with the image as its event.
@@ -53,6 +56,8 @@ class Bernoulli(Likelihood):
     tensor([-0.6931, -0.6931])
     """
 
+    pixel_range = (0.0, 1.0)
+
     def forward(self, output: Tensor) -> Distribution:
         """p(x|z) from logits."""
         return BernoulliImage(output)
@@ -65,7 +70,7 @@ class Bernoulli(Likelihood):
 class Gaussian(Likelihood):
     """p(x|z) = Π_i N(x_i; m_i, s_i²), with one standard deviation s for all pixels or one for each.
 
-    With ``learned=per_pixel`` the network puts out a second number o for each pixel and channel, and
+    With ``learned=per_pixel`` the network has a second output o for each pixel and channel, and
     s = 1/256 + (scale − 1/256) softplus(o) / log 2, which is ``scale`` at o = 0. The lower bound keeps the density
     of pixels that are the same in every image finite.
 
@@ -73,7 +78,8 @@ class Gaussian(Likelihood):
         scale: standard deviation s of a pixel, in grey levels from 0 to 1; where learning starts if it is learned.
             s² = ½ makes the negative log-likelihood the sum of squared errors plus a constant.
         learned: false keeps s; true makes it one parameter; per_pixel lets the network give it for each pixel.
-        squash: m = sigmoid(output), inside [0, 1] as grey levels are; else m = output.
+        squash: m = sigmoid(output), inside [0, 1] as grey levels are, and pixels outside are refused; else m = output,
+            and pixels may have any finite value.
 
     Raises:
         ValueError: if ``learned=per_pixel`` starts at a scale of 1/256 or less.
@@ -91,6 +97,8 @@ class Gaussian(Likelihood):
         self.squash = squash
         self.per_pixel = learned == "per_pixel"
         self.outputs = 2 if self.per_pixel else 1
+        if squash:
+            self.pixel_range = (0.0, 1.0)
         if self.per_pixel and scale <= FINEST:
             raise ValueError(f"scale={scale} must be above 1/256 where it is learned for each pixel")
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learned is True)
@@ -102,7 +110,7 @@ class Gaussian(Likelihood):
         output, width = output.chunk(2, dim=-3)
         scale = FINEST + (self.log_scale.exp() - FINEST) * softplus(width) / math.log(2)
         mean = output.sigmoid() if self.squash else output
-        return Independent(Normal(mean, scale, validate_args=False), 3, validate_args=False)
+        return IndependentPixels(Normal(mean, scale, validate_args=False), 3, validate_args=False)
 
     def link(self, mean: Tensor) -> Tensor:
         """The mean itself, or its logit where the mean is squashed; zeros for the scales."""

@@ -1,5 +1,7 @@
 """Losses: from draws of z to what training minimises, in one stage or in several."""
 
+import math
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -9,6 +11,8 @@ from vae_lab.annotations import Draws as DrawCount
 from vae_lab.annotations import NotNegative
 from vae_lab.models import Draws, Model
 from vae_lab.randomness import fixed_noise
+
+Weight = Tensor | float | None
 
 
 class NoClosedFormError(ValueError):
@@ -24,7 +28,7 @@ class Stage(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a loss makes of a batch."""
+    """Result of a loss for a batch."""
 
     loss: Tensor
     """What the stage minimises, ()."""
@@ -36,29 +40,29 @@ class Loss(nn.Module):
     """What training minimises. It has no parameters of its own: those are the model's."""
 
     def stages(self, model: Model) -> list[Stage]:
-        """The stages of a step, in order: one that changes everything that learns, unless a loss says otherwise."""
+        """The stages of a step, in order; by default one stage with all parameters that learn."""
         return [Stage("model", [p for p in model.parameters() if p.requires_grad])]
 
     def check(self, model: Model) -> None:
-        """Raise ValueError where this loss cannot train this model."""
+        """Raise ValueError or NotOffered where this loss cannot train this model."""
 
     def weight(self, epochs: float) -> float:  # noqa: ARG002
         """The weight that ``forward`` gets after that many epochs of training, a fraction included."""
         return 1.0
 
-    def forward(self, model: Model, x: Tensor, weight: float = 1.0, stage: str = "model") -> Outcome:
+    def forward(self, model: Model, x: Tensor, weight: Weight = None, stage: str = "model") -> Outcome:
         """What a stage minimises for a batch.
 
         Args:
             model: the model that is trained.
             x: images, (batch, channels, height, width).
-            weight: what ``weight`` gave at this moment of the training.
+            weight: result of ``weight`` at this moment of training; None is that after the last epoch.
             stage: name of the stage.
         """
         raise NotImplementedError
 
 
-class KLLoss(Loss):
+class KLLoss(Loss, ABC):
     """Mean over images of −E_q[log p(x|z)] + coeff · w · KL(q(z|x) ‖ p(z)), in nats.
 
     w climbs from 0 to 1 over the first ``warmup_epochs`` epochs and is 1 from then on; coeff · w = 1 is the
@@ -68,17 +72,19 @@ class KLLoss(Loss):
     Args:
         coeff: weight of the KL term.
         samples: number of draws of z for each image.
-        warmup_epochs: epochs over which the weight climbs; 0 for none. Source: Bowman et al., Generating Sentences
+        warmup_epochs: number of epochs over which w climbs; 0 for none. Source: Bowman et al., Generating Sentences
             from a Continuous Space (2016), https://arxiv.org/abs/1511.06349
     """
 
     def __init__(self, coeff: NotNegative = 1.0, samples: DrawCount = 1, warmup_epochs: NotNegative = 0.0) -> None:
         super().__init__()
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1, and it is {samples}")
         self.coeff, self.samples, self.warmup_epochs = coeff, samples, warmup_epochs
 
+    @abstractmethod
     def kl(self, draws: Draws) -> Tensor:
         """KL(q ‖ p) of each image in nats, (batch,)."""
-        raise NotImplementedError
 
     def weight(self, epochs: float) -> float:
         """Weight of the KL term after that many epochs of training, a fraction included.
@@ -88,10 +94,23 @@ class KLLoss(Loss):
         """
         return self.coeff * (min(1.0, epochs / self.warmup_epochs) if self.warmup_epochs else 1.0)
 
-    def forward(self, model: Model, x: Tensor, weight: float = 1.0, stage: str = "model") -> Outcome:  # noqa: ARG002
+    def check(self, model: Model) -> None:
+        """Raise NotOffered where the model has no likelihood, NoClosedFormError where its KL has no closed form."""
+        is_training = model.training
+        x = torch.zeros(1, *model.image_shape, device=model.device)
+        try:
+            with torch.no_grad(), fixed_noise(0, model.device):
+                self.kl(model.eval().draw(model.infer(x), x, 1))
+        except NotImplementedError as error:
+            raise NoClosedFormError(f"no closed form of KL(q ‖ p) is known for this model ({error})") from error
+        finally:
+            model.train(is_training)
+
+    def forward(self, model: Model, x: Tensor, weight: Weight = None, stage: str = "model") -> Outcome:  # noqa: ARG002
         """The weighted loss, and the terms at coeff = 1."""
         draws = model.draw(model.infer(x), x, self.samples)
         terms = draws.terms(self.kl(draws))
+        weight = self.weight(math.inf) if weight is None else weight
         return Outcome((terms["reconstruction"] + weight * terms["kl"]).mean(), terms)
 
 
@@ -102,7 +121,7 @@ class SGVB(KLLoss):
     """
 
     def kl(self, draws: Draws) -> Tensor:
-        """Monte Carlo estimate from the draws, (batch,)."""
+        """Monte Carlo estimate from the draws in nats, (batch,)."""
         return draws.sampled_kl
 
 
@@ -114,14 +133,5 @@ class KL(KLLoss):
     """
 
     def kl(self, draws: Draws) -> Tensor:
-        """The exact KL, (batch,); given the layers above it where there are several."""
+        """The exact KL in nats, (batch,); with several layers, that of each layer given the layers above it."""
         return draws.closed_kl
-
-    def check(self, model: Model) -> None:
-        """Raise NoClosedFormError where torch knows no closed form for the model's posterior and prior."""
-        try:
-            with torch.no_grad(), fixed_noise(0, model.device):
-                x = torch.zeros(1, *model.image_shape, device=model.device)
-                self.kl(model.draw(model.infer(x), x, 1))
-        except NotImplementedError as error:
-            raise NoClosedFormError(f"no closed form of KL(q ‖ p) is known for this model ({error})") from error

@@ -11,7 +11,7 @@ class Posterior(nn.Module):
 
     Args:
         latent_dim: length of z.
-        inputs: numbers that the family needs from the network for each image.
+        inputs: number of outputs that the family needs from the network for each image.
     """
 
     def __init__(self, latent_dim: int, inputs: int) -> None:

@@ -1,4 +1,4 @@
-"""Noise that is the same each time and leaves the training's own random numbers alone."""
+"""Noise that is the same each time and does not change the random numbers of training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -20,7 +20,7 @@ def batches(n: int, size: int, shuffled: bool, **options) -> list[list[int]]:
 
 @pytest.mark.parametrize("shuffled", [True, False])
 @pytest.mark.parametrize(("n", "size", "processes"), [(20, 5, 2), (23, 10, 3), (30, 10, 4), (7, 10, 2)])
-def test_the_parts_make_up_the_whole_without_overlap(n, size, processes, shuffled):
+def test_the_parts_cover_the_whole_without_overlap(n, size, processes, shuffled):
     whole = batches(n, size, shuffled)
     parts = [batches(n, size, shuffled, part=(rank, processes)) for rank in range(processes)]
     assert [sorted(chain(*batch)) for batch in zip(*parts, strict=True)] == [sorted(batch) for batch in whole]

@@ -79,6 +79,43 @@ MISTAKES = {
     "a part that others need": (["~likelihood"], "decoder.likelihood=${likelihood}", "not found"),
     "half an override": (["optimizer.lr"], "optimizer.lr", "missing EQUAL"),
     "a group named twice": (["debug=fast", "debug=null"], "override", "group"),
+    # keys that nothing takes
+    "unknown key, added": (["+latent_dims=3"], "latent_dims=3", "did you mean latent_dim?"),
+    "unknown key, forced": (["++latent_dims=3"], "latent_dims=3", "did you mean latent_dim?"),
+    "unknown key below a new one": (["+foo.bar=3"], "foo.bar=3", "there is no key foo"),
+    "unknown key of no part": (["+evaluation.kk=3"], "evaluation.kk=3", "did you mean evaluation.k?"),
+    "unknown key of a part in a part": (["+encoder.posterior.x=3"], "encoder.posterior.x=3", "write posterior.x"),
+    "unknown callback": (["+callbacks.sample.rows=3"], "callbacks.sample", "did you mean callbacks.samples?"),
+    "unknown key of Hydra": (["+hydra.run.dirr=3"], "hydra.run.dirr=3", "did you mean hydra.run.dir?"),
+    "unknown key taken away": (["~latent_dims"], "~latent_dims", "did you mean latent_dim?"),
+    "a key that the program fills": (["+scheduler.total_steps=9"], "scheduler.total_steps=9", "leave it out"),
+    "a folder that the program fills": (["+logger.csv.save_dir=x"], "logger.csv.save_dir=x", "leave it out"),
+    "another word for it": (["loss.beta=4"], "loss.beta=4", "did you mean loss.coeff?"),
+    "another word for it, added": (["+loss.beta=4"], "loss.beta=4", "did you mean loss.coeff?"),
+    "another word, without its part": (["epochs=4"], "epochs=4", "did you mean trainer.max_epochs?"),
+    # a group without members
+    **{
+        f"nothing: {word}": ([word], word, f"use {word.lstrip('~').partition('=')[0]}=none")
+        for word in ("~logger", "logger=[]", "logger=null", "logger={}", "~callbacks", "callbacks=[]", "~scheduler")
+    },
+    "a part that is needed, as null": (["prior=null"], "prior=null", "must be one of"),
+    "a part that is needed, taken away": (["~prior"], "prior", "leave ~prior out"),
+    "a value that is needed, taken away": (["~seed"], "seed", "leave ~seed out"),
+    # words that Hydra cannot read
+    "a list with a blank": (["hidden_dims=[300,", "300]"], "hidden_dims=[300, 300]", "write 'hidden_dims=[300,300]'"),
+    "a bracket too few": (["hidden_dims=[300,300"], "hidden_dims=[300,300", "bracket"),
+    "a sign of the grammar": (["prior.x=a=b"], "prior.x=a=b", "\"prior.x='a=b'\""),
+    "a folder in two words": (["run_dir=two", "words"], "words", "write 'run_dir=two words'"),
+    "several values in one run": (["hidden_dims=256,512"], "hidden_dims=256,512", "'hidden_dims=[256,512]'"),
+    "an interval in one run": (["optimizer.lr=interval(1e-4,1e-2)"], "optimizer.lr", "sweep=search"),
+    "overrides around an option": (["seed=1", "--config-dir", ".", "latent_dim=0"], "latent_dim=0", "must be"),
+    "unknown option": (["--epochs", "3"], "--epochs", "key=value"),
+    # configs
+    "no such folder of configs": (["--config-dir", "nowhere"], "nowhere", "no such folder"),
+    "other configs": (["--config-path", "."], "--config-path", "--config-dir FOLDER"),
+    "no such config": (["--config-name", "other"], "--config-name other", "--config-dir FOLDER"),
+    "no such run to repeat": (["again=nowhere"], "again=nowhere", "folder of a run"),
+    "a file in the folder's place": (["hydra.run.dir=/dev/null/x"], "/dev/null/x", "hydra.run.dir=FOLDER"),
 }
 
 

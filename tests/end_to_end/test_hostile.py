@@ -313,8 +313,8 @@ def test_a_pipe_that_never_answers(home):
     for name in ("run.log", "config.yaml"):
         (home / "run" / name).unlink()
         os.mkfifo(home / "run" / name)
-        assert "no plain file" in call(*EVALUATE).err
-    with pytest.raises(RunFolderError, match=r"config\.yaml: is no plain file"):
+        assert "not a plain file" in call(*EVALUATE).err
+    with pytest.raises(RunFolderError, match=r"config\.yaml: is not a plain file"):
         vae_lab.load("run")
 
 

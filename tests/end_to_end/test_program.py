@@ -142,7 +142,7 @@ def test_evaluate_gives_the_same_figures_again(finished, program, tmp_path):
     assert (run / "figures" / "copies.png").exists()
 
 
-def test_evaluate_makes_up_lost_metrics_and_takes_another_precision(finished, program, tmp_path):
+def test_evaluate_replaces_lost_metrics_and_takes_another_precision(finished, program, tmp_path):
     run = shutil.copytree(finished[0], tmp_path / "moved")
     (run / "metrics.json").unlink()
     short = ("trainer.accelerator=cpu", "trainer.limit_test_batches=1", "evaluation.k=2", "evaluation.samples=none")

@@ -102,8 +102,8 @@ def test_killed_within_an_epoch(here, mnist_root, alone):
     assert resumed() == alone[0]
 
 
-# checkpoints, of which the fifth is best.ckpt of the first epoch, and metrics.csv between them
-@pytest.mark.parametrize("write", [2, 6, 8])
+# after overrides.yaml checkpoints, of which the fifth is best.ckpt of the first epoch, and metrics.csv between them
+@pytest.mark.parametrize("write", [3, 7, 9])
 def test_killed_while_a_file_is_written(here, mnist_root, alone, write):
     process = start(str(write), *RUN, "hydra.run.dir=run", folder=here, root=mnist_root, program=KILLED)
     assert finish(process).returncode == -signal.SIGKILL
@@ -180,7 +180,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(here, mnist_root, alo
     assert (again.code, "has finished" in again.err) == (2, True)
 
 
-def test_a_run_without_a_checkpoint_begins_anew(here, mnist_root, alone):
+def test_a_run_without_a_checkpoint_begins_again(here, mnist_root, alone):
     finish(start("1", *RUN, "hydra.run.dir=run", folder=here, root=mnist_root, program=KILLED))
     assert resumed() == alone[0]
 

@@ -1,4 +1,4 @@
-"""Runs as they lie on the disk, made without training."""
+"""Runs as they are on the disk, made without training."""
 
 import json
 

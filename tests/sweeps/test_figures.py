@@ -1,5 +1,7 @@
 """Figures of a sweep: nothing cut off, scales that fit, names that can be read."""
 
+import statistics
+
 import pytest
 
 from helpers import assert_nothing_is_cut_off
@@ -89,3 +91,53 @@ def test_seeds_of_one_setting_share_colour_and_name():
     figure = figures.learning_curves(curves, NELBO)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
     assert len({line.get_color() for line in figure.axes[0].lines}) == 2
+
+
+def spread_of(settings):
+    """A figure over priors with several seeds: each setting's runs, with the test figure one above the chosen one."""
+    names = [f"prior {i}" for i in range(len(settings))]
+    means = {
+        title: [Measured(statistics.mean(runs) + more, statistics.stdev(runs)) for runs in settings]
+        for title, more in (("validation NELBO", 0.0), ("test NELBO", 1.0))
+    }
+    points = [(name, value) for name, runs in zip(names, settings, strict=True) for value in runs]
+    return figures.line(Axis("prior", names, names), means, points, NELBO).axes[0], means
+
+
+SPREAD = {
+    "one prior far above": ([[95, 96, 97], [96, 97, 98], [97, 98, 99], [109, 112, 118]], 0),
+    "wide seeds": ([[90, 100, 130], [95, 96, 97], [91, 92, 93]], 0),
+    "twice as high": ([[100, 101], [100, 102], [205, 206]], 0),
+    "negative values": ([[-900, -880], [-870, -860], [-500, -400]], 0),
+    "small values": ([[0.1, 0.2], [0.3, 0.4], [2.0, 3.0]], 0),
+    "equal runs": ([[100, 100], [100, 100]], 0),
+    "one diverged setting": ([[100, 101], [102, 103], [1e5, 1e6]], 2),
+    "one diverged seed": ([[100, 101, 102], [103, 104, 1e7], [102, 103, 104]], 1),
+    "two diverged of four": ([[95, 96], [97, 98], [1e4, 2e4], [1e8, 1e9]], 4),
+}
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_only_diverged_runs_are_cut_off_and_they_are_counted(name):
+    settings, diverged = SPREAD[name]
+    axes, means = spread_of(settings)
+    low, high = axes.get_ylim()
+    values = sorted(value for runs in settings for value in runs)
+    kept = values[: len(values) - diverged]
+    ends = [end for of in means.values() for value in of if value.mean <= 2 * abs(kept[-1]) for end in value.ends]
+    assert low <= min(kept + ends)
+    assert high >= max(kept + ends)
+    assert high < 3 * abs(kept[-1]) + 10
+    notes = [text.get_text() for text in axes.texts]
+    assert notes == ([] if not diverged else [f"↑ {diverged} run{'s' if diverged > 1 else ''} above"])
+
+
+def test_the_curves_show_the_end_of_every_run_that_did_not_diverge():
+    curves = [
+        LearningCurve(str(end), range(100), [500, *[end + 20 / (i + 1) for i in range(99)]]) for end in (95, 97, 140)
+    ]
+    axes = figures.learning_curves(curves, NELBO).axes[0]
+    low, high = axes.get_ylim()
+    assert low < 95
+    assert 141 < high < 300
+    assert not axes.texts

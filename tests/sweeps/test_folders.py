@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vae_lab.cli import _literal
+from vae_lab.arguments import prepared
 from vae_lab.sweeps.folders import failures, folder_name, metrics_of
 
 OVERRIDES = [
@@ -57,7 +57,7 @@ def test_a_folder_on_the_command_line_needs_no_quotes(tmp_path, name):
 
     folder = tmp_path / name
     folder.mkdir()
-    parsed = OverridesParser.create().parse_override(_literal(f"run_dir={folder}"))
+    parsed = OverridesParser.create().parse_override(prepared([f"run_dir={folder}"])[-1])
     assert parsed.value() == str(folder)
     assert not parsed.is_sweep_override()
-    assert _literal("run_dir=a,b") == "run_dir=a,b"
+    assert prepared(["-m", "run_dir=a,b"])[-1] == "run_dir=a,b"

@@ -103,7 +103,7 @@ def test_a_run_whose_folder_does_not_say_its_overrides_has_no_command(make_run, 
     sweep = Sweep(tmp_path / "sweep")
     assert best_command(sweep) is None
     assert seed_commands(sweep) == []
-    assert "cannot be said as overrides" in page(sweep)
+    assert "cannot be written as overrides" in page(sweep)
 
 
 def test_the_words_are_quoted_for_a_shell(tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 
 import pytest
@@ -117,7 +118,7 @@ def test_the_name_of_a_stranger_s_criterion_is_shown_and_not_obeyed(make_run, tm
     assert "script" not in page.tags
     assert page.tags.count("img") == 2
     assert f"test {'x' * 60}" in page.text
-    assert "criterion is no name" in page.text
+    assert "criterion is not a name" in page.text
 
 
 def test_another_criterion_has_its_own_words_and_no_columns_of_a_nelbo(make_run, tmp_path, capsys):
@@ -177,8 +178,61 @@ def test_figures_of_two_kinds_are_not_ranked_silently(make_run, tmp_path, capsys
     make_run("data.binarization=dynamic")
     make_run("data.binarization=static")
     report.write(tmp_path / "sweep")
-    assert "not on one scale" in capsys.readouterr().out
-    assert "not on one scale" in (tmp_path / "sweep" / "report.html").read_text()
+    page = (tmp_path / "sweep" / "report.html").read_text().partition("</style>")[2]
+    for text in (capsys.readouterr().out, page):
+        assert "not on one scale" in text
+        for word in ("best:", "Best setting", "Next best", "of the best", "standard error", "python -m vae_lab"):
+            assert word not in text
+    assert "No run finished" not in page
+
+
+def test_the_warning_comes_before_the_figures(make_run, tmp_path, capsys):
+    make_run("likelihood=gaussian", "data.binarization=none", nelbo=-500.0)
+    make_run("data.binarization=none", nelbo=100.0, is_likelihood=False)
+    report.write(tmp_path / "sweep")
+    said = capsys.readouterr().out
+    assert said.index("not on one scale") < said.index("validation NELBO")
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        ["likelihood.scale=0.1"],
+        ["likelihood.learned=true"],
+        ["likelihood.learned=per_pixel"],
+        ["likelihood.squash=false"],
+    ],
+)
+def test_densities_of_the_same_pixels_are_on_one_scale(make_run, tmp_path, capsys, argument):
+    gaussian = ("likelihood=gaussian", "data.binarization=none")
+    make_run(*gaussian, nelbo=-400.0)
+    make_run(*gaussian, *argument, nelbo=-500.0)
+    report.write(tmp_path / "sweep")
+    said = capsys.readouterr().out
+    assert "not on one scale" not in said
+    assert f"best: {argument[0]}" in said
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["likelihood=bernoulli"], ["likelihood=gaussian"]),
+        (["data.binarization=dynamic"], ["data.binarization=none"]),
+        (["data.checksums=own", "data.sha256=abc"], ["data.checksums=own", "data.sha256=abd"]),
+    ],
+)
+def test_other_pixels_or_another_likelihood_are_on_another_scale(make_run, tmp_path, first, second):
+    make_run(*first)
+    make_run(*second)
+    assert not Sweep(tmp_path / "sweep").is_on_one_scale
+
+
+@pytest.mark.parametrize("folder", ["two words", "it's (é)", "$HOME", "a;b"])
+def test_the_commands_can_be_pasted(make_run, tmp_path, capsys, folder):
+    make_run("seed=0", folder=folder)
+    report.write(tmp_path / folder)
+    *_, last = capsys.readouterr().out.splitlines()
+    assert shlex.split(last) == ["tensorboard", "--logdir", str(tmp_path / folder)]
 
 
 def test_hparams_of_all_runs_are_the_columns_of_tensorboard(tmp_path):

@@ -148,8 +148,8 @@ def test_what_did_not_finish_is_told_apart(make_run, tmp_path):
     ("file", "text", "reason"),
     [
         ("metrics.json", "[1]", "metrics.json: damaged"),
-        ("metrics.json", '{"test/nelbo": NaN}', "test/nelbo is no finite number"),
-        ("metrics.json", '{"test/nelbo": "<b>", "best/nelbo": 1}', "test/nelbo is no finite number"),
+        ("metrics.json", '{"test/nelbo": NaN}', "test/nelbo is not a finite number"),
+        ("metrics.json", '{"test/nelbo": "<b>", "best/nelbo": 1}', "test/nelbo is not a finite number"),
         ("config.yaml", "a: [1", "cannot be read as a config"),
         ("metrics.csv", "epoch,val/nelbo\n0,x\n", "metrics.csv: damaged"),
     ],

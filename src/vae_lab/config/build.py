@@ -1,30 +1,32 @@
 """From a checked config to objects."""
 
+import inspect
 import math
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from vae_lab.annotations import ImageShape
 from vae_lab.config.model_size import LARGEST_MODEL, SizeLimit
+from vae_lab.config.targets import parts_of_model
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import ConfigError, UserError
+from vae_lab.errors import ConfigError, UserError, to_install
 from vae_lab.losses import NoClosedFormError
 from vae_lab.models import Model
 from vae_lab.training.module import Training
 
-LARGEST_DECODED = 2_000_000 * 784  # pixel values decoded in one step: 6 GB of logits
+LARGEST_DECODED = 1_568_000_000  # pixel values decoded in one step: 6 GB of logits
 
 
 def build(node: DictConfig, key: str, **arguments: Any) -> Any:
-    """Make one part; an objection of its constructor becomes one line.
+    """Make one part; an error of its constructor becomes one line.
 
     Args:
-        node: the part's config, with its ``_target_``.
-        key: where it stands in the whole config, for messages.
+        node: config of the part, with its ``_target_``.
+        key: key of the part in the whole config, for messages.
         arguments: further arguments of the constructor, by name.
 
     Raises:
@@ -36,6 +38,8 @@ def build(node: DictConfig, key: str, **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from error
+        if isinstance(cause, ImportError):
+            raise ConfigError(key, str(node.get("_target_")).rpartition(".")[2], to_install(cause)) from error
         if isinstance(cause, MisconfigurationException | ValueError | TypeError | RuntimeError | OverflowError):
             reason = " ".join(str(cause).split())
             if "backend" in reason:
@@ -49,7 +53,7 @@ def build_data(config: DictConfig) -> ImageDataModule:
     """The data module that a config describes; no file is read yet.
 
     Args:
-        config: of the run.
+        config: config of the run.
 
     Raises:
         ConfigError: if the sizes do not fit the images, or would take too much memory with them.
@@ -64,8 +68,8 @@ def check_memory(config: DictConfig, data: ImageDataModule) -> None:
     """Refuse a config that decodes too many pixel values in one step.
 
     Args:
-        config: of the run.
-        data: its data module, which knows the shape and the number of images.
+        config: config of the run.
+        data: data module of the run, with the shape and the number of images.
 
     Raises:
         ConfigError: names ``loss.samples``.
@@ -82,8 +86,8 @@ def image_shape_of(config: DictConfig, data: ImageDataModule) -> ImageShape:
     """The shape (channels, height, width) of the images of a run, which its data say.
 
     Args:
-        config: of the run.
-        data: its data module.
+        config: config of the run.
+        data: data module of the run.
 
     Raises:
         ConfigError: if the config names another shape.
@@ -99,33 +103,39 @@ def build_model(config: DictConfig, image_shape: ImageShape, at_most: int = LARG
     """The model that a config describes, untrained.
 
     Args:
-        config: of the run.
+        config: config of the run.
         image_shape: (channels, height, width) of its images.
-        at_most: bytes of the tensors that it is made of.
+        at_most: largest size of its tensors together, in bytes.
 
     Raises:
         ConfigError: if the parts do not fit together.
         ModelSizeError: before the memory is taken, if they are too large.
     """
     with SizeLimit(at_most):
-        encoder, decoder = (build(config[key], key, image_shape=list(image_shape)) for key in ("encoder", "decoder"))
-        prior = build(config.prior, "prior")
+        parts = {name: _build_part(config, name, image_shape) for name in parts_of_model(config.model._target_)}
         make = build(config.model, "model", _partial_=True)
         try:
-            model = make(encoder=encoder, decoder=decoder, prior=prior)
+            model = make(**parts)
         except (ValueError, RuntimeError, TypeError, AttributeError) as error:
-            reason = f"does not fit the other parts ({error}); latent_dim and the like stand once, at the top"
-            raise ConfigError("encoder", type(encoder).__name__, reason) from error
+            reason = f"does not fit the other parts ({error}); set latent_dim and the like once, at the top"
+            name, part = next(iter(parts.items()))
+            raise ConfigError(name, type(part).__name__, reason) from error
     assert isinstance(model, Model)
     return model
+
+
+def _build_part(config: DictConfig, name: str, image_shape: ImageShape) -> Any:
+    """A part of a model; one whose constructor takes ``image_shape`` gets that of the data."""
+    takes_shape = "image_shape" in inspect.signature(get_object(config[name]._target_)).parameters
+    return build(config[name], name, **({"image_shape": list(image_shape)} if takes_shape else {}))
 
 
 def build_training(config: DictConfig, model: Model) -> Training:
     """What Lightning trains: the model with the loss, the optimiser and the schedule of a config.
 
     Args:
-        config: of the run.
-        model: its model.
+        config: config of the run.
+        model: model of the run.
 
     Raises:
         ConfigError: if the loss cannot be computed for this model.

@@ -1,9 +1,9 @@
 """Values of a config are checked against the annotations of the arguments that they become."""
 
-import difflib
 import inspect
 import json
 import typing
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from hydra.utils import get_object
@@ -13,12 +13,12 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from vae_lab.annotations import ImageShape, NotNegative, Positive, Seed, Size, Sizes
-from vae_lab.config.targets import check_targets
+from vae_lab.config.keys import check_keys, did_you_mean
+from vae_lab.config.targets import check_targets, parts_of_model
+from vae_lab.config.trainer_arguments import WORKS, check_names, check_values
 from vae_lab.errors import ConfigError
 
-Share = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None
-
-# Values that become no argument of our constructors, so that no annotation of ours limits them.
+# Values that are not arguments of our constructors, so that our annotations do not limit them.
 LIMITS: dict[str, Any] = {
     "task": Literal["train", "evaluate", "report", "estimator_check"],
     "latent_dim": Size,
@@ -27,36 +27,46 @@ LIMITS: dict[str, Any] = {
     "image_shape": ImageShape | None,
     "seed": Seed,
     "compile": bool,
+    "threads": Annotated[int, Field(ge=1, le=1024)] | Literal["auto"],
     "matmul": Literal["auto", "onednn", "torch"],
     "start_at_data_mean": bool,
     "evaluation.k": Size,
     "evaluation.samples": Annotated[int, Field(ge=2)] | Literal["none"],
     "optimizer.lr": Positive,
     "optimizer.weight_decay": NotNegative,
-    "trainer.gradient_clip_val": Positive | None,
-    # a call of training_step is several steps, and ends with the epoch; the figures of all epochs are compared
-    "trainer.val_check_interval": None,
-    "trainer.accumulate_grad_batches": Literal[1],
-    "trainer.max_epochs": Annotated[int, Field(ge=1)] | None,
-    "trainer.max_steps": Annotated[int, Field(ge=1)] | Literal[-1],
-    "trainer.check_val_every_n_epoch": Literal[1],
-    "trainer.limit_train_batches": Share,
-    "trainer.limit_val_batches": Share | Literal[0],
-    "trainer.limit_test_batches": Share,
+    **{f"trainer.{name}": allowed for name, allowed in WORKS.items()},
 }
 
-# Without these there is no run.
-PARTS = ("data", "model", "encoder", "posterior", "decoder", "likelihood", "prior", "loss", "optimizer", "trainer")
+# Arguments of callbacks that are not ours, where their annotations allow more than what works.
+OF_OTHERS: dict[str, dict[str, Any]] = {
+    "lightning.pytorch.callbacks.EarlyStopping": {
+        "patience": Annotated[int, Field(ge=0)],
+        "min_delta": NotNegative,
+        "mode": Literal["min", "max"],
+    },
+    "lightning.pytorch.callbacks.ModelSummary": {"max_depth": Annotated[int, Field(ge=-1)]},
+    "lightning.pytorch.callbacks.TQDMProgressBar": {
+        "refresh_rate": Annotated[int, Field(ge=1)],
+        "process_position": Annotated[int, Field(ge=0)],
+    },
+}
+
+# Without these, and the parts of its model, there is no run.
+PARTS = ("data", "model", "posterior", "likelihood", "loss", "optimizer", "trainer")
 OPTIONAL_PARTS = ("scheduler",)
+
+# Names of the precisions in which the optimiser scales gradients.
+MIXED = ("16-mixed", "bf16-mixed", "16", "bf16")
 
 _ABSENT = object()
 
 
-def check(config: DictConfig) -> None:
+def check(config: DictConfig, saved: bool = False) -> None:
     """Check every target against what a run may be made of, and every value against the argument that it becomes.
 
     Args:
-        config: composed for this command, or read from a run folder.
+        config: config that was composed for this command, or read from a run folder.
+        saved: whether it comes from a run folder, which may have keys of another version.
 
     Raises:
         ConfigError: names the key, its value and what is allowed.
@@ -70,6 +80,9 @@ def check(config: DictConfig) -> None:
     assert isinstance(plain, dict)
     check_targets(plain)
     _check_parts(plain)
+    if not saved:
+        check_keys(plain)
+        check_names(plain["trainer"])
     for key, allowed in LIMITS.items():
         # a run folder of an earlier version may lack a key that came later
         value = _value(plain, key)
@@ -81,7 +94,7 @@ def check(config: DictConfig) -> None:
 
 
 def _value(node: Any, key: str) -> Any:
-    """What stands at a key with dots."""
+    """The value at a key with dots."""
     for name in key.split("."):
         node = node.get(name, _ABSENT) if isinstance(node, dict) else _ABSENT
     return node
@@ -89,21 +102,28 @@ def _value(node: Any, key: str) -> Any:
 
 def _check_parts(plain: dict[Any, Any]) -> None:
     """Refuse a config that lacks a part, or has something else in its place."""
-    for key in PARTS:
-        if not _is_part(plain.get(key)):
-            raise ConfigError(key, plain.get(key), "must be a part, with the _target_ that it is")
+    _require_parts(plain, PARTS)
+    of_model = parts_of_model(plain["model"]["_target_"])
+    _require_parts(plain, of_model)
     optional = {key: plain.get(key) for key in OPTIONAL_PARTS}
     for group in ("callbacks", "logger"):
         members = plain.get(group) or {}
         if not isinstance(members, dict):
-            raise ConfigError(group, members, "must be names, with a part or null each")
+            raise ConfigError(group, members, "must be names with a part or null each")
         optional |= {f"{group}.{name}": node for name, node in members.items()}
     for key, node in optional.items():
         if node is not None and not _is_part(node):
-            raise ConfigError(key, node, "must be a part, with the _target_ that it is, or null")
-    for part in ("encoder", "decoder"):
+            meant = did_you_mean(key, [name for name in optional if name != key])
+            raise ConfigError(key, node, f"must be a part with a _target_, or null{meant}")
+    for part in of_model:
         if "image_shape" in plain[part]:
-            raise ConfigError(f"{part}.image_shape", plain[part]["image_shape"], "is the data's; leave it out")
+            raise ConfigError(f"{part}.image_shape", plain[part]["image_shape"], "comes from the data; leave it out")
+
+
+def _require_parts(plain: dict[Any, Any], keys: Iterable[str]) -> None:
+    for key in keys:
+        if not _is_part(plain.get(key)):
+            raise ConfigError(key, plain.get(key), "must be a part with a _target_")
 
 
 def _is_part(node: Any) -> bool:
@@ -111,12 +131,11 @@ def _is_part(node: Any) -> bool:
 
 
 def _check_together(plain: dict[Any, Any]) -> None:
-    """Refuse values of which each is allowed, but not all together."""
+    """Refuse values that are allowed alone, but not together."""
     trainer, fused = plain["trainer"], plain["optimizer"].get("fused")
-    if trainer.get("max_epochs") is None and trainer.get("max_steps", -1) == -1:
-        raise ConfigError("trainer.max_epochs", None, "must be a number where trainer.max_steps is none")
+    check_values(trainer)
     precision = str(trainer.get("precision"))
-    if fused and trainer.get("gradient_clip_val") and precision.endswith("-mixed"):
+    if fused and trainer.get("gradient_clip_val") and precision in MIXED:
         reason = f"a fused optimiser leaves no gradient to clip under trainer.precision={precision}; use false"
         raise ConfigError("optimizer.fused", fused, reason)
 
@@ -137,12 +156,13 @@ def _check_node(key: str, node: Any) -> None:
 
 def _check_arguments(key: str, target: str, arguments: dict[str, Any]) -> None:
     found = get_object(target)
-    parameters = inspect.signature(found).parameters
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = [name for name, of in inspect.signature(found).parameters.items() if of.kind not in variable]
     hints = typing.get_type_hints(found.__init__ if inspect.isclass(found) else found, include_extras=True)
+    hints |= OF_OTHERS.get(target, {})
     for name, value in arguments.items():
         if name not in parameters:
-            close = difflib.get_close_matches(name, parameters, n=1)
-            meant = f", did you mean {key}.{close[0]}?" if close else ""
+            meant = did_you_mean(f"{key}.{name}", [f"{key}.{parameter}" for parameter in parameters])
             raise ConfigError(f"{key}.{name}", value, f"{target} takes no such argument{meant}")
         if name in hints and f"{key}.{name}" not in LIMITS and not _is_part(value):
             _check_value(f"{key}.{name}", value, hints[name])
@@ -158,4 +178,4 @@ def _check_value(key: str, value: Any, allowed: Any) -> None:
         adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         reasons = dict.fromkeys(item["msg"].replace("Input should be", "must be") for item in error.errors())
-        raise ConfigError(key, value, " or ".join(reasons)) from error
+        raise ConfigError(key, value, " or ".join(reasons), example=True) from error

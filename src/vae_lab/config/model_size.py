@@ -12,14 +12,14 @@ LARGEST_MODEL = 8 * 2**30  # bytes, about 2,000,000,000 parameters
 
 
 class SizeLimit(TorchDispatchMode):
-    """Counts the tensors that are made inside the block, and stops before the one that is too many.
+    """Adds up the tensors that are made inside the block, and stops before their size exceeds a limit.
 
     Without it a width of 10¹² first takes all memory of the machine, and then the system kills the process. Building
     on the meta device, which takes no memory, does not work: zuko's masked networks call ``unique``, whose result
     depends on values that a meta tensor does not have.
 
     Args:
-        at_most: bytes of all tensors together.
+        at_most: largest size of all tensors together, in bytes.
 
     >>> import torch
     >>> with SizeLimit(at_most=1000):
@@ -35,7 +35,7 @@ class SizeLimit(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Add the size that an operation is asked for, where it makes a tensor from a size."""
+        """Add the size of the tensor, if the operation makes one from a size."""
         arguments = func._schema.arguments
         if args and arguments[0].name == "size":
             # float32, as parts are built; a mask of booleans counts as much

@@ -1,21 +1,23 @@
-"""What a run folder says of its run: the checked config, and the trained model."""
+"""The checked config and the trained model of a run folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from vae_lab.annotations import ImageShape
 from vae_lab.config.build import build_data, build_model, image_shape_of
 from vae_lab.config.check import check
-from vae_lab.config.settings import hold_to
+from vae_lab.config.settings import check_overrides
 from vae_lab.errors import ConfigError, ModelSizeError, RunFolderError
 from vae_lab.models import Model
+from vae_lab.paths import expanded
 from vae_lab.runs.folder import RunFolder
 
-BESIDE_THE_WEIGHTS = 2**28  # bytes that building a model may take beside them, for masks and the like
+BESIDE_THE_WEIGHTS = 2**28  # bytes that building a model may take besides them, for masks and the like
 
-# what a command may say about a run that goes on: where it runs
-OF_RESUME = ("resume", "hydra", "data.root", "trainer.accelerator", "trainer.devices")
+# overrides that may come with resume=: where the run is computed
+OF_RESUME = ("resume", "hydra", "data.root", "trainer.accelerator", "trainer.devices", "threads")
 
 
 def load(run_dir: Path | str) -> Model:
@@ -27,7 +29,7 @@ def load(run_dir: Path | str) -> Model:
     Raises:
         RunFolderError: if a file is missing or damaged.
     """
-    folder = RunFolder(run_dir)
+    folder = RunFolder(expanded(run_dir))
     if not folder.path.is_dir():
         raise RunFolderError(f"{run_dir}: there is no such folder; give the folder of a finished run")
     return read_model(folder, read_config(folder)).eval()
@@ -37,14 +39,14 @@ def read_config(folder: RunFolder) -> DictConfig:
     """The config of a run, its targets and values checked.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
 
     Raises:
         RunFolderError: if it is missing, unreadable, or names what no config of vae_lab would.
     """
     config = folder.read_plain_config()
     try:
-        check(config)
+        check(config, saved=True)
     except ConfigError as error:
         raise RunFolderError(f"{folder.config_file}: {error}") from error
     return config
@@ -54,8 +56,8 @@ def read_model(folder: RunFolder, config: DictConfig) -> Model:
     """The trained model of a run, with its history.
 
     Args:
-        folder: of the run.
-        config: of the run, checked.
+        folder: folder of the run.
+        config: checked config of the run.
 
     Raises:
         RunFolderError: if a file is missing or damaged, or the config describes a model that is larger than what the
@@ -63,7 +65,7 @@ def read_model(folder: RunFolder, config: DictConfig) -> Model:
     """
     checkpoint = folder.read_checkpoint(folder.best)
     try:
-        image_shape = image_shape_of(config, build_data(config))
+        image_shape = _image_shape(config)
         model = build_model(config, image_shape, folder.best.stat().st_size + BESIDE_THE_WEIGHTS)
     except (ConfigError, ModelSizeError) as error:
         raise RunFolderError(f"{folder.config_file}: {error}") from error
@@ -72,23 +74,35 @@ def read_model(folder: RunFolder, config: DictConfig) -> Model:
     return model
 
 
+def _image_shape(config: DictConfig) -> ImageShape:
+    """The shape of a run's images; for the user's own files as recorded, since loading a model opens no file."""
+    if config.data.get("checksums") != "own":
+        return image_shape_of(config, build_data(config))
+    if config.get("image_shape") is None:
+        raise ConfigError("image_shape", None, "must be the shape of the run's images")
+    channels, height, width = config.image_shape
+    return channels, height, width
+
+
 def config_of_resumed(folder: RunFolder, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The saved config of a run that goes on, with what the command says of where it does so.
+    """The saved config of a run to resume, with the overrides of where it is computed.
 
     Args:
-        folder: of the run.
-        config: as composed for this command.
-        overrides: of this command.
+        folder: folder of the run.
+        config: config that was composed for this command.
+        overrides: overrides of this command.
 
     Raises:
         ConfigError: if an override would change what the run is.
     """
-    hold_to(overrides, OF_RESUME, "a run goes on with its own settings, but for trainer.accelerator and data.root")
+    check_overrides(
+        overrides, OF_RESUME, "a run goes on with its own settings, except trainer.accelerator and data.root"
+    )
     saved = read_config(folder)
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         if not key.startswith(("resume", "hydra")):
             OmegaConf.update(saved, key, OmegaConf.select(config, key))
     if saved.task != "train":
-        raise ConfigError("resume", folder.path, f"is a run of task={saved.task}, which has nothing to go on with")
+        raise ConfigError("resume", folder.path, f"is a run of task={saved.task}, which cannot be continued")
     return saved

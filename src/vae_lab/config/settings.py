@@ -1,4 +1,4 @@
-"""The settings of a run: the values that its result depends on, and the command line that says them.
+"""The settings of a run: the values that its result depends on, and the command line that gives them.
 
 Nothing heavy is imported here.
 """
@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from vae_lab.errors import ConfigError
 from vae_lab.paths import CONF
 
-# what is no setting of the experiment: where it ran and how, what was measured afterwards, and a search around it
+# keys that are not settings of the experiment: where and how it ran, what was measured later, the search around it
 APART = (
     "run_dir",
     "sweep_dir",
@@ -25,11 +25,12 @@ APART = (
     "trainer.accelerator",
     "trainer.devices",
     "matmul",
+    "threads",
     "evaluation.",
     "logger.",
     "callbacks.pruning",
 )
-APART_AS_OVERRIDES = (*APART, "evaluation", "logger", "sweep", "hydra")  # whole groups, and what is Hydra's own
+APART_AS_OVERRIDES = (*APART, "evaluation", "logger", "sweep", "hydra")  # whole groups, and Hydra's own keys
 # modules of the callbacks that draw and save, which changes no result; the first is that of earlier versions
 DRAWING = ("vae_lab.callbacks.", "vae_lab.training.")
 CLASS = "._target_"
@@ -87,17 +88,17 @@ def follows(key: str, runs: Sequence[Leaves]) -> bool:
 
 
 def comparable(value: Any) -> str:
-    """A text that is equal for equal values, whether 1 or 1.0, and fit for a set where the values are lists."""
+    """A text that is equal for equal values, also for 1 and 1.0, and can be in a set, also for lists."""
     return repr(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
 
 
 def name_of(key: str) -> str:
-    """A key as a person knows it: that of a class is the part's."""
+    """A key as users know it; the key of a class becomes the key of its part."""
     return key.removesuffix(CLASS)
 
 
 def shown(key: str, value: Any) -> str:
-    """A value as a person would type it; a class as the part's choice, or by its own name.
+    """A value as users type it; a class as the name of its choice, or else of the class.
 
     >>> shown("loss.coeff", 0.5), shown("loss._target_", "vae_lab.losses.KL"), shown("scheduler._target_", None)
     ('0.5', 'kl', 'none')
@@ -121,7 +122,7 @@ def typed(value: Any) -> str:
 
 
 def choices(group: str) -> dict[str, Any]:
-    """The choices of a part, and the class that each names, or None; empty for what is no part."""
+    """The choices of a part, and the class that each names, or None; empty for any other name."""
     found = {}
     # a key of somebody's config must not lead out of the folder
     for file in sorted((CONF / group).glob("*.yaml")) if group.isidentifier() else []:
@@ -154,7 +155,7 @@ def parts_of(config: DictConfig) -> dict[str, str]:
 
 
 def key_of(override: str) -> str:
-    """The key that an override gives a value to.
+    """The key of an override.
 
     >>> key_of("+trainer.max_time='00:01:00:00'"), key_of("~callbacks.samples")
     ('trainer.max_time', 'callbacks.samples')
@@ -172,7 +173,7 @@ def overrides_to_repeat(overrides: Sequence[str]) -> list[str]:
 
 
 def command(overrides: Sequence[str], seeds: Sequence[int] = ()) -> str:
-    """What a person types: quoted for a shell, a multirun where there are several seeds.
+    """The command to type: quoted for a shell, and a multirun for several seeds.
 
     >>> command(["experiment=latent2d", "hidden_dims=[32]"], [0, 1])
     "python -m vae_lab -m experiment=latent2d 'hidden_dims=[32]' seed=0,1"
@@ -182,11 +183,11 @@ def command(overrides: Sequence[str], seeds: Sequence[int] = ()) -> str:
     return shlex.join(words)
 
 
-def hold_to(overrides: Sequence[str], allowed: tuple[str, ...], reason: str) -> None:
+def check_overrides(overrides: Sequence[str], allowed: tuple[str, ...], reason: str) -> None:
     """Refuse overrides that a task over finished runs would ignore.
 
     Raises:
-        ConfigError: names the first that begins with nothing of ``allowed``.
+        ConfigError: names the first override that does not begin with one of ``allowed``.
     """
     for override in overrides:
         if not key_of(override).startswith(allowed):

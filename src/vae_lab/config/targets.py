@@ -1,10 +1,12 @@
 """Which class a config may name at which place."""
 
 import importlib
+import inspect
 import re
 from types import FunctionType
 from typing import Any
 
+from hydra.utils import get_object
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
 
@@ -46,20 +48,29 @@ OTHER_TARGETS = {
     },
 }
 
-PARTIAL = ("optimizer", "scheduler")  # made later, from what is still missing
+PARTIAL = ("optimizer", "scheduler")  # built later, with further arguments
 
-# Parts that stand inside another part, and their group.
+# Parts inside another part, and their group.
 NESTED = {"encoder.posterior": "posterior", "decoder.likelihood": "likelihood"}
 
 
+def parts_of_model(target: str) -> list[str]:
+    """The groups that a model takes its parts from: the arguments of its constructor that have their names.
+
+    >>> parts_of_model("vae_lab.models.VAE")
+    ['encoder', 'decoder', 'prior']
+    """
+    return [name for name in inspect.signature(get_object(target)).parameters if name in OUR_TARGETS]
+
+
 def check_targets(config: Any, key: str = "") -> None:
-    """Check every ``_target_`` against the classes that belong at its place.
+    """Check every ``_target_`` against the classes that are allowed at its place.
 
     The name as written and the object that it leads to must both be allowed: ``vae_lab.tasks.train.os.system`` begins
-    with our name and is not our function, and ``vae_lab.cli.main`` is our function and no part.
+    with our name and is not our function, and ``vae_lab.cli.main`` is our function and not a part.
 
     Args:
-        config: plain values.
+        config: config as plain values.
         key: key of the config within a larger one, with dots.
 
     Raises:
@@ -77,12 +88,12 @@ def check_targets(config: Any, key: str = "") -> None:
             if name.startswith("_") and name not in ("_target_", "_partial_"):
                 raise ConfigError(path, child, "is not used here")
             if name == "_partial_" and (child is not True or group not in PARTIAL):
-                raise ConfigError(path, child, f"only {' and '.join(PARTIAL)} are partial, and they are so")
+                raise ConfigError(path, child, f"is allowed only in {' and '.join(PARTIAL)}, as true")
             check_targets(child, path)
 
 
 def _group(key: str) -> str | None:
-    """The group whose classes may stand at a key; None where none may."""
+    """The group whose classes are allowed at a key; None where none are."""
     if key in NESTED:
         return NESTED[key]
     group, _, name = key.partition(".")
@@ -106,5 +117,7 @@ def _is_allowed(group: str, target: Any) -> bool:
     is_listed = name in getattr(offering, "__all__", ()) and origin.startswith("vae_lab.")
     if origin != module and not is_listed:
         return False  # merely imported there
+    if not isinstance(found, type):
+        return isinstance(found, kind)
     # a base class cannot do the work
-    return issubclass(found, kind) and found is not kind if isinstance(found, type) else isinstance(found, kind)
+    return issubclass(found, kind) and found is not kind and not inspect.isabstract(found)

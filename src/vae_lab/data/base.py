@@ -1,7 +1,7 @@
-"""A set of images as a LightningDataModule: split, drawn, moved to the device, cut into batches."""
+"""A set of images as a LightningDataModule: split, binarized, moved to the device, cut into batches."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning import LightningDataModule
@@ -37,7 +37,7 @@ class ImageDataModule(LightningDataModule):
         binarization: dynamic draws each pixel again for each batch, static draws it once, threshold cuts at ½,
             none keeps the grey levels.
         validation: number of training images that are held out, or none.
-        validation_choice: which are held out, the last ones or random ones.
+        validation_choice: which images are held out, the last ones or random ones.
         split_seed: seed of the random choice.
         binarization_seed: seed of the draws that are made once.
         seed: seed of the training order.
@@ -55,7 +55,7 @@ class ImageDataModule(LightningDataModule):
     train_size: int
     """Number of images for training and validation together."""
     folder: Path
-    """Where the files of the set lie, and what is made from them."""
+    """Folder of the set's files, and of what is made from them."""
 
     def __init__(
         self,
@@ -81,12 +81,17 @@ class ImageDataModule(LightningDataModule):
             reason = f"must be at most {training}, the number of training images"
             raise ConfigError("data.batch_size", batch_size, reason)
 
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """Constructor arguments that the files told, by name: the run's config takes them."""
+        return {}
+
     def read(self) -> tuple[Split, Split]:
         """The images as they are, for training and validation, and for the test.
 
         Returns:
             two pairs of images (n, channels, height, width) in uint8 and labels (n,) in int64 on the CPU; the
-            labels are zeros where there are none. They may be shared, so that nobody may write to them.
+            labels are zeros where there are none. They may be shared: do not write to them.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Batches as slices of a tensor that already lies on the device."""
+"""Batches as slices of a tensor that is already on the device."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,10 +13,10 @@ class Batches:
         labels: label of each image, (n,), on the same device.
         batch_size: number of images of a batch; the last one is smaller where n is no multiple of it.
         to_pixels: function from uint8 images to what the model sees.
-        order: function that gives an epoch's permutation of n; None keeps the images' own order.
-        part: (rank, processes); each process takes every so many-th image of a batch, so that the batches of all
-            processes together are those of one. In training a last batch of fewer images than processes is left out,
-            since a loss is a mean over images.
+        order: function that gives a permutation of n for each epoch; None keeps the images' own order.
+        part: (rank, processes); a process takes the images rank, rank + processes, … of a batch, so that the batches of
+            all processes together are those of one. In training, a last batch of fewer images than processes is left
+            out, since a loss is a mean over images.
     """
 
     def __init__(

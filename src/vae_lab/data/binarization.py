@@ -16,7 +16,8 @@ def draw(pixels: Tensor) -> Tensor:
     Args:
         pixels: uint8 grey levels, of any shape.
 
-    Source: Salakhutdinov and Murray, On the quantitative analysis of deep belief networks (2008).
+    Source: Salakhutdinov and Murray, On the quantitative analysis of deep belief networks (2008),
+    https://homepages.inf.ed.ac.uk/imurray2/pub/08dbn_ais/
 
     >>> draw(torch.tensor([0, 255], dtype=torch.uint8))
     tensor([0., 1.])
@@ -24,7 +25,7 @@ def draw(pixels: Tensor) -> Tensor:
     if pixels.device.type != "cpu" or pixels.numel() % 8:
         return torch.bernoulli(scale(pixels))
     # On the CPU torch draws number by number; eight bytes of one draw take a third of the time. p / 255 is 0.ppp…
-    # in base 256: a random byte below p decides for 1, above p for 0, and where it is p the next digits decide.
+    # in base 256: a random byte below p gives 1, above p 0, and where it is p the next digits decide.
     digits = torch.empty(pixels.numel() // 8, dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)
     rows, digits = pixels.reshape(-1, 8), digits.view(-1, 8)
     bits, undecided = digits < rows, digits == rows
@@ -44,7 +45,7 @@ def freeze(pixels: Tensor, binarization: Binarization, seed: int) -> Tensor:
     Args:
         pixels: uint8 grey levels, of any shape.
         binarization: how pixels are made; dynamic and static are drawn once, threshold and none are not random.
-        seed: seed of the draw; the caller's random numbers are left alone.
+        seed: seed of the draw; the caller's random numbers do not change.
     """
     if binarization == "none":
         return pixels

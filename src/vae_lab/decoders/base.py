@@ -1,4 +1,4 @@
-"""What a model needs of a decoder."""
+"""What a model needs from a decoder."""
 
 from torch import Tensor, nn
 from torch.distributions import Distribution

@@ -14,12 +14,12 @@ from vae_lab.networks import ACTIVATIONS, Activation, conv_sizes
 class ConvDecoder(Decoder):
     """p(x|z) = likelihood(f(z)), with f a linear layer and the encoder's convolutions transposed.
 
-    The default for 28 × 28 pixels is latent → 7 × 7 × 64 → 14 × 14 × 32 → 28 × 28. Output padding makes each layer give
-    back the size that the encoder's layer had taken, so that every list of channels fits every image.
+    The default for 28 × 28 pixels is latent → 7 × 7 × 64 → 14 × 14 × 32 → 28 × 28. Output padding restores the size
+    before the encoder's layer, so every list of channels fits every image.
 
     Args:
         latent_dim: length of z.
-        channels: channels of the *encoder*, from the image to the code; the decoder takes them backwards.
+        channels: channels of the *encoder*, from the image to the code; the decoder reverses them.
         likelihood: turns f's output into a distribution over images.
         image_shape: (channels, height, width) of the images.
         kernel: width of each convolution, in pixels; its padding is (kernel − 1) // 2.
@@ -53,7 +53,7 @@ class ConvDecoder(Decoder):
         layers: list[nn.Module] = [nn.Linear(latent_dim, math.prod(code)), nn.Unflatten(1, code)]
         of_channels = itertools.pairwise([*reversed(channels), self.output_shape[0]])
         for (before, after), height, width in zip(of_channels, heights[1:], widths[1:], strict=True):
-            # what the division by the stride had cut off
+            # pixels that the encoder's division by the stride lost
             lost = ((height + 2 * padding - kernel) % stride, (width + 2 * padding - kernel) % stride)
             layers.append(nn.ConvTranspose2d(before, after, kernel, stride, padding, lost))
             layers.append(ACTIVATIONS[activation]())

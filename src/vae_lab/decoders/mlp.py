@@ -15,7 +15,7 @@ class MLPDecoder(Decoder):
 
     Args:
         latent_dim: length of z.
-        hidden_dims: hidden widths of the *encoder*, from the image to the code; the decoder takes them backwards.
+        hidden_dims: hidden widths of the *encoder*, from the image to the code; the decoder reverses them.
         likelihood: turns f's output into a distribution over images.
         image_shape: (channels, height, width) of the images.
         activation: function between the layers.

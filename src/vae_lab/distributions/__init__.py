@@ -1,1 +1,1 @@
-"""Densities and transforms that torch and zuko lack, and what is asked of every distribution."""
+"""Densities and transforms that torch and zuko lack, and summaries of every distribution."""

@@ -9,19 +9,20 @@ from torch.nn.functional import softplus
 class PlanarTransform(Transform):
     """From noise to code, ε ↦ z, with the inverse in closed form: ε = z + û tanh(w·z + b).
 
-    A density needs ε from z and training needs densities, so that is the direction which costs one product.
+    Training needs densities, and a density needs ε from z: this direction costs one product.
     Sampling needs z from ε: along w it is the root a of a + (w·û) tanh(a) = w·ε + b, bracketed by
-    w·ε + b ± |w·û|; then z = ε − û tanh(a). The root is the only one, since û is u moved along w until
-    w·û = softplus(w·u) − 1 > −1, whatever u and w are.
+    w·ε + b ± |w·û|; then z = ε − û tanh(a). There is one root only, since û is u moved along w so that
+    w·û = softplus(w·u) − 1 > −1 for all u and w.
 
         log |det ∂ε/∂z| = log(1 + (w·û) sech²(w·z + b)) = log(tanh²(w·z + b) + softplus(w·u) sech²(w·z + b))
 
-    Source: Rezende and Mohamed, Variational Inference with Normalizing Flows (2015), section 4 and appendix A.1.
+    Source: Rezende and Mohamed, Variational Inference with Normalizing Flows (2015), section 4 and appendix A.1,
+    https://arxiv.org/abs/1505.05770
 
     Args:
         u: direction, (latent,), before it is made invertible.
         w: normal of the plane, (latent,), not zero.
-        b: offset, a scalar.
+        b: offset, ().
     """
 
     domain = constraints.real_vector
@@ -47,11 +48,11 @@ class PlanarTransform(Transform):
         """log |det ∂z/∂ε| at z = y, (…)."""
         a = y @ self.w + self.b
         sech2 = 4 * (2 * a).sigmoid() * (-2 * a).sigmoid()
-        # the second form of the formula: a sum of positive terms, exact however near w·û is to −1
+        # the second form of the formula: a sum of positive terms, exact even where w·û is close to −1
         return -torch.log(a.tanh().square() + self.slack * sech2)
 
     def _root(self, target: Tensor) -> Tensor:
-        """The a with a + (w·û) tanh(a) = target, by halving its bracket until the numbers' precision ends."""
+        """The a with a + (w·û) tanh(a) = target, by bisection down to the precision of the numbers."""
         with torch.no_grad():
             reach = self.product.abs()
             low, high = target - reach, target + reach
@@ -64,5 +65,5 @@ class PlanarTransform(Transform):
             slope = tanh.square() + self.slack * (1 - tanh.square())
         if not torch.is_grad_enabled():
             return root
-        # one step of Newton's, whose only purpose is the gradient: that of the implicit function
+        # one Newton step, only for its gradient: that of the implicit function
         return root - (root + self.product * tanh - target) / slope

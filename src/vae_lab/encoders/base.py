@@ -1,4 +1,4 @@
-"""What a model needs of an encoder."""
+"""What a model needs from an encoder."""
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -18,12 +18,14 @@ class Encoder(nn.Module):
     """
 
     net: nn.Sequential
+    image_shape: tuple[int, int, int] | None = None
+    """(channels, height, width) of its images; None where it takes those of any shape."""
 
     def __init__(self, latent_dim: int, posterior: Posterior | None) -> None:
         super().__init__()
         self.posterior = posterior or DiagonalNormal(latent_dim)
         if self.posterior.latent_dim != latent_dim:
-            raise ValueError(f"its codes have {latent_dim} numbers, those of its posterior {self.posterior.latent_dim}")
+            raise ValueError(f"its codes have length {latent_dim}, those of its posterior {self.posterior.latent_dim}")
 
     def forward(self, x: Tensor) -> Distribution:
         """The posterior of images x (batch, channels, height, width); its samples are (…, batch, latent)."""

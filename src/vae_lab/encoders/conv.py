@@ -43,6 +43,7 @@ class ConvEncoder(Encoder):
         posterior: Posterior | None = None,
     ) -> None:
         super().__init__(latent_dim, posterior)
+        self.image_shape = image_shape[0], image_shape[1], image_shape[2]
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise([image_shape[0], *channels]):
             layers += [nn.Conv2d(before, after, kernel, stride, (kernel - 1) // 2), ACTIVATIONS[activation]()]

@@ -40,6 +40,7 @@ class MLPEncoder(Encoder):
         posterior: Posterior | None = None,
     ) -> None:
         super().__init__(latent_dim, posterior)
+        self.image_shape = image_shape[0], image_shape[1], image_shape[2]
         self.net = mlp([math.prod(image_shape), *hidden_dims, self.posterior.inputs], activation, layer_norm)
 
     def forward(self, x: Tensor) -> Distribution:

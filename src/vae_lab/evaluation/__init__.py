@@ -1,1 +1,1 @@
-"""What a model is worth."""
+"""What is measured of a trained model."""

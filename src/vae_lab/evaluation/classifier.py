@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -13,6 +12,7 @@ from vae_lab.data.binarization import scale
 from vae_lab.errors import DiskError, RunFolderError, reason_of
 from vae_lab.files import tensors
 from vae_lab.files.atomic import replacing
+from vae_lab.files.locks import locked
 from vae_lab.networks import conv_sizes
 from vae_lab.randomness import fixed_noise
 
@@ -60,10 +60,10 @@ class Classifier(nn.Module):
 def classifier(file: Path, images: Tensor, labels: Tensor, n_labels: int) -> Classifier:
     """The feature network, from a file, or trained and then kept there; on the device of the images.
 
-    The same images give the same network on the same machine, whatever was drawn before: it has its own seed.
+    The same images give the same network on the same machine, whatever was drawn before, since it has its own seed.
 
     Args:
-        file: where it is kept; a damaged one is replaced. Where nothing can be written, it is used this time only.
+        file: file of the network; a damaged one is replaced. If it cannot be written, the network is used only once.
         images: images to train on, uint8 (n, channels, height, width).
         labels: label of each image, (n,), from 0 to n_labels − 1.
         n_labels: number of labels.
@@ -73,7 +73,7 @@ def classifier(file: Path, images: Tensor, labels: Tensor, n_labels: int) -> Cla
         return found
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_suffix(".lock")):
+        with locked(file.with_suffix(".lock"), "it is trained for this command only"):
             found = _read(file, images, n_labels)  # another process may have trained it meanwhile
             if found is None:
                 found = _train(images, labels, n_labels)

@@ -50,8 +50,7 @@ def kl_curve(q: Distribution, p: Distribution, counts: Tensor) -> KLEstimates:
 
 
 def _log_ratio(q: Distribution, p: Distribution) -> Tensor:
-    drawn = Latent(q, p, ())
-    return drawn.log_q - drawn.log_p
+    return Latent(q, p, ()).log_ratio
 
 
 def kl_value(q: Distribution, p: Distribution) -> tuple[Tensor, str]:
@@ -72,13 +71,16 @@ def kl_value(q: Distribution, p: Distribution) -> tuple[Tensor, str]:
     except NotImplementedError:
         if q.event_shape != (2,):
             raise ValueError("KL(q ‖ p) has no closed form here, and its integral needs latent_dim=2") from None
-    return kl_by_integral(q, p), "numerical integral"
+    try:
+        return kl_by_integral(q, p), "numerical integral"
+    except NotImplementedError:
+        raise ValueError("KL(q ‖ p) has no closed form here, and its integral needs q's mean and deviation") from None
 
 
 def kl_by_integral(q: Distribution, p: Distribution, points: int = 201, reach: float = 8.0) -> Tensor:
     """∫ q(z) (log q(z) − log p(z)) dz in the plane, by the trapezoidal rule around each posterior, in nats, (batch,).
 
-    The grid is laid by the mean and the standard deviation of q, so that q must have both, as a Gaussian does.
+    The grid follows from the mean and the standard deviation of q, so q must have both, as a Gaussian does.
 
     Args:
         q: posteriors of a batch of images over the plane, with a mean and a standard deviation.

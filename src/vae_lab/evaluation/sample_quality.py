@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance  # torchmetrics.image names it only beside Inception
+from torchmetrics.image.fid import FrechetInceptionDistance  # torchmetrics.image has it only with Inception
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from vae_lab.data.binarization import scale
@@ -19,7 +19,7 @@ from vae_lab.evaluation.classifier import Classifier
 
 
 class _Features(nn.Identity):
-    """Stands for torchmetrics' feature network where the features (n, number) are there already."""
+    """Replaces torchmetrics' feature network where the features (n, number) are already computed."""
 
     def __init__(self, features: Tensor) -> None:
         super().__init__()
@@ -79,12 +79,12 @@ def class_balance(probabilities: Tensor) -> float:
 
 
 def nearest(images: Tensor, among: Tensor, at_once: int = 100) -> tuple[Tensor, Tensor]:
-    """For each image the Euclidean distance over pixels to its nearest neighbour, and which that is.
+    """For each image the Euclidean distance over pixels to its nearest neighbour, and the index of that.
 
     Args:
         images: images, (n, channels, height, width) in [0, 1].
         among: images to look among, uint8 (m, channels, height, width).
-        at_once: number of images whose distances to all m lie in memory together.
+        at_once: number of images whose distances to all m are in memory at once.
     """
     references = scale(among).flatten(1)
     found = [torch.cdist(part.flatten(1), references).min(1) for part in images.split(at_once)]
@@ -94,7 +94,7 @@ def nearest(images: Tensor, among: Tensor, at_once: int = 100) -> tuple[Tensor, 
 def samples_judged(
     net: Classifier, samples: Tensor, test_images: Tensor, training_images: Tensor, copies: int = 1000
 ) -> tuple[dict[str, float], Tensor, Tensor]:
-    """Every figure about samples, beside the figure of real images where it needs one to compare with.
+    """Every figure of samples, and the same figure of real images where a comparison needs it.
 
     Args:
         net: classifier of the data set, whose features are compared.

@@ -22,7 +22,7 @@ NELBO_AND_TERMS = {
 
 
 def by_epoch(history: Sequence[dict[str, float]], criterion: str) -> Figure:
-    """Figures of training and validation by epoch, a panel for each: the NELBO and its two terms, or all there are.
+    """Figures of training and validation by epoch, a panel for each: the NELBO and its two terms, or all figures.
 
     Args:
         history: a row for each epoch, with ``epoch`` and figures named ``train/…`` and ``val/…``.
@@ -86,7 +86,7 @@ def estimate_by_samples(found: KLEstimates) -> Figure:
 
 
 def _all_of(history: Sequence[dict[str, float]], criterion: str) -> dict[str, Quantity]:
-    """The criterion, then every other figure of training or validation; the number of images is none."""
+    """The criterion, then every other figure of training or validation, without the number of images."""
     found = [name.split("/", 1) for row in history for name in row if "/" in name]
     others = [name for split, name in found if split in SPLITS and name != "n"]
     return {name: quantity_of(name) for name in (criterion, *others)}

@@ -1,7 +1,7 @@
 """Images in rows: reconstructions, samples, interpolations, copies.
 
 Images are (…, channels, height, width) in [0, 1], on any device. Three channels are colours; one channel is drawn
-as ink on paper, 0 being white, and so is the mean of any other number of channels.
+dark on white, 0 being white, and so is the mean of any other number of channels.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def tile(images: Tensor, gap: int = GAP) -> Tensor:
     """Lay images out as one picture, with white gaps between them.
 
     Args:
-        images: (rows, columns, channels, height, width).
+        images: images, (rows, columns, channels, height, width).
         gap: number of pixels between two images.
 
     >>> tile(torch.zeros(2, 3, 1, 28, 28)).shape, tile(torch.zeros(2, 3, 3, 48, 40)).shape
@@ -37,7 +37,7 @@ def size_of_each(images: Tensor, inches: float) -> tuple[float, float]:
     """Width and height of each image in a figure, in inches.
 
     Args:
-        images: (rows, columns, channels, height, width).
+        images: images, (rows, columns, channels, height, width).
         inches: length of an image's longer side; it is longer where pixels would be lost otherwise.
     """
     height, width = images.shape[-2:]
@@ -50,7 +50,7 @@ def image_rows(images: Tensor, title: str, row_names: Sequence[str] = ()) -> Fig
     """Rows of images under a title.
 
     Args:
-        images: (rows, columns, channels, height, width).
+        images: images, (rows, columns, channels, height, width).
         title: text above the images.
         row_names: text before each row, or nothing.
     """
@@ -73,7 +73,7 @@ def image_grid(images: Tensor, columns: int, title: str) -> Figure:
     """Images row by row under a title; the last row may have fewer.
 
     Args:
-        images: (n, channels, height, width).
+        images: images, (n, channels, height, width).
         columns: number of images in each row.
         title: text above the images.
     """
@@ -85,10 +85,10 @@ def reconstructions(originals: Tensor, decoded: Tensor) -> Figure:
     """Images above their reconstructions.
 
     Args:
-        originals: (n, channels, height, width).
-        decoded: the reconstruction of each, of the same shape.
+        originals: images, (n, channels, height, width).
+        decoded: reconstruction of each, of the same shape.
     """
-    title = "test images and what the decoder makes of their codes (means)"
+    title = "test images and their reconstructions (means)"
     return image_rows(torch.stack((originals.cpu(), decoded.cpu())), title, ("original", "reconstruction"))
 
 
@@ -96,7 +96,7 @@ def samples(images: Tensor, columns: int) -> Figure:
     """Images decoded from draws of the prior.
 
     Args:
-        images: (n, channels, height, width).
+        images: images, (n, channels, height, width).
         columns: number of images in each row.
     """
     return image_grid(images, columns, "samples from the prior (means)")
@@ -106,7 +106,7 @@ def interpolation(images: Tensor, names: Sequence[str]) -> Figure:
     """Walks between pairs of codes.
 
     Args:
-        images: (steps, rows, channels, height, width), α from 0 to 1 along the first dimension.
+        images: decoded images, (steps, rows, channels, height, width), α from 0 to 1 along the first dimension.
         names: text before each walk, or nothing.
     """
     steps = len(images)
@@ -128,9 +128,9 @@ def copies(drawn: Tensor, originals: Tensor) -> Figure:
 
     Args:
         drawn: samples, (n, channels, height, width).
-        originals: the training image nearest to each, of the same shape.
+        originals: nearest training image of each, of the same shape.
     """
-    title = "the samples that lie closest to a training image"
+    title = "the samples closest to a training image"
     return image_rows(torch.stack((drawn.cpu(), originals.cpu())), title, ("sample", "training"))
 
 

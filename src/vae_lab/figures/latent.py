@@ -11,7 +11,7 @@ from torch import Tensor
 from vae_lab.figures.images import size_of_each, tile
 from vae_lab.figures.style import new_figure, show
 
-DISTINCT = 10  # colours that matplotlib tells apart by default
+DISTINCT = 10  # colours of matplotlib's default cycle
 ROWS = 20  # of a legend
 NAMED = 2 * ROWS  # labels that a legend can hold
 
@@ -20,9 +20,9 @@ class Plane(NamedTuple):
     """A plane through the codes: a code is centre + coordinates @ axes."""
 
     centre: Tensor
-    """(latent,)."""
+    """A point of the plane, (latent,)."""
     axes: Tensor
-    """(2, latent); the two are orthogonal."""
+    """Two orthogonal directions, (2, latent)."""
     names: tuple[str, str]
     """Names of the horizontal and the vertical axis."""
 
@@ -30,8 +30,8 @@ class Plane(NamedTuple):
         """Codes on a square grid, (n, n, latent); the first row has the largest vertical coordinate.
 
         Args:
-            n: codes along each axis.
-            reach: the grid spans [−reach, reach] along both axes.
+            n: number of codes along each axis.
+            reach: largest coordinate along both axes; the grid spans [−reach, reach]².
         """
         line = torch.linspace(-reach, reach, n, device=self.axes.device, dtype=self.axes.dtype)
         vertical, horizontal = torch.meshgrid(line.flip(0), line, indexing="ij")
@@ -47,7 +47,7 @@ class Plane(NamedTuple):
 def latent_plane(codes: Tensor) -> Plane:
     """The plane in which codes are shown: the latent space itself in two dimensions, else its main plane.
 
-    Above two dimensions an axis is a principal axis, as long as the codes' standard deviation along it. In one
+    Above two dimensions an axis is a principal axis whose length is the codes' standard deviation along it. In one
     dimension the second axis is zero.
 
     Args:
@@ -73,15 +73,15 @@ def grid(images: Tensor, reach: float, axis_names: tuple[str, str]) -> Figure:
     """Images decoded from a square grid of codes.
 
     Args:
-        images: (n, n, channels, height, width); the first row has the largest vertical coordinate.
-        reach: the grid spans [−reach, reach] along both axes.
+        images: decoded images, (n, n, channels, height, width); the first row has the largest vertical coordinate.
+        reach: largest coordinate along both axes; the grid spans [−reach, reach]².
         axis_names: names of the horizontal and the vertical coordinate.
     """
     n = len(images)
     width, height = size_of_each(images, 0.42)
     figure = new_figure(max(4.5, width * n + 1.1), max(4.5, height * n + 1.1))
     axes = figure.subplots()
-    edge = reach * n / max(1, n - 1)  # the outermost codes lie in the middle of the outermost images
+    edge = reach * n / max(1, n - 1)  # the outermost codes are in the middle of the outermost images
     picture = tile(images, gap=1)
     show(axes, picture, (-edge, edge, -edge, edge), aspect=picture.shape[0] / picture.shape[1])
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1])

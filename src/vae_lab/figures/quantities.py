@@ -1,4 +1,4 @@
-"""What runs are chosen by, in the words of figures and reports."""
+"""The words of figures and reports for what runs are chosen by."""
 
 from typing import NamedTuple
 

@@ -24,11 +24,11 @@ def new_figure(width: float, height: float) -> Figure:
 def show(
     axes: Axes, picture: Tensor, extent: tuple[float, float, float, float] | None = None, aspect: float = 1
 ) -> None:
-    """Show a picture: colours as they are, and one channel as ink on paper, 0 being white.
+    """Show a picture: colours as they are, and one channel dark on white, 0 being white.
 
     Args:
-        axes: where it is drawn.
-        picture: (height, width) or (height, width, 3), values in [0, 1].
+        axes: axes to draw on.
+        picture: pixels, (height, width) or (height, width, 3), in [0, 1].
         extent: left, right, bottom and top end in the units of the axes; None counts pixels.
         aspect: length of the vertical unit divided by the length of the horizontal unit.
     """
@@ -39,7 +39,7 @@ def render(figure: Figure, file: Path) -> np.ndarray:
     """Save a figure as PNG.
 
     Args:
-        figure: the figure.
+        figure: figure to save.
         file: path of the file; missing folders are made.
 
     Returns:

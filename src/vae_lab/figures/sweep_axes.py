@@ -1,5 +1,7 @@
 """The axes of a sweep's figures: swept keys, and figures with their spread over seeds."""
 
+import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +21,11 @@ class Measured(NamedTuple):
 
     mean: float
     sd: float | None = None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Mean minus and plus the standard deviation."""
+        return self.mean - (self.sd or 0.0), self.mean + (self.sd or 0.0)
 
     def __str__(self) -> str:
         return f"{self.mean:.2f}" if self.sd is None else f"{self.mean:.2f} ± {self.sd:.2f}"
@@ -55,7 +62,7 @@ class Axis:
         return [level if isinstance(level, str) else f"{level:g}" for level in self.levels]
 
     def places(self, values: Sequence[Value]) -> np.ndarray:
-        """Where values lie along the axis: numbers where they are, text at 0, 1, ….
+        """Positions of values along the axis: numbers as they are, text at 0, 1, ….
 
         >>> Axis("lr", [], [0.001, 0.01, 0.1]).places([0.01]).tolist(), Axis("prior", [], ["a", "b"]).places(["b"])
         ([0.01], array([1.]))
@@ -69,3 +76,27 @@ class Axis:
             places, ends = np.log(places), np.log(ends)
         width = ends.max() - ends.min()
         return (places - ends.min()) / width if width else np.full(len(places), 0.5)
+
+
+def divergence_limit(values: Sequence[float]) -> float:
+    """The value above which runs have diverged, beside which the others would be one flat line; ∞ where none has.
+
+    At least half of the values are others. A run has diverged if it is farther above the best than ten times their
+    range, and than twice their median.
+
+    >>> divergence_limit([95.0, 97.0, 99.0, 110.0, 206.0]), divergence_limit([95.0, 97.0, 99.0, 1e6])
+    (inf, 289.0)
+    """
+    ordered = sorted(values)
+    for count in range(max(2, (len(ordered) + 1) // 2), len(ordered)):
+        others = ordered[:count]
+        limit = others[0] + max(10 * (others[-1] - others[0]), 2 * abs(statistics.median(others)))
+        if ordered[count] > limit:
+            return limit
+    return math.inf
+
+
+def ceiling_of(values: Sequence[float]) -> float:
+    """The end of a scale that diverged runs do not flatten for the others."""
+    limit = divergence_limit(values)
+    return max(value for value in values if value <= limit)

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from matplotlib.transforms import ScaledTranslation
 
 from vae_lab.figures.quantities import Quantity
-from vae_lab.figures.sweep_axes import Axis, Measured, Value
+from vae_lab.figures.sweep_axes import Axis, Measured, Value, ceiling_of, divergence_limit
 
 DPI = 160
 NAMED = 6  # curves that a legend can hold and a reader can tell apart
@@ -30,7 +30,7 @@ def heat_map(x: Axis, y: Axis, measured: Sequence[Measured], quantity: Quantity)
         x: key along the columns.
         y: key along the rows, its first level at the bottom.
         measured: value of the quantity in each setting.
-        quantity: what is measured.
+        quantity: measured quantity, with its unit.
     """
     means, texts = np.full((len(y.levels), len(x.levels)), np.nan), {}
     for column, row, value in zip(x.values, y.values, measured, strict=True):
@@ -40,7 +40,7 @@ def heat_map(x: Axis, y: Axis, measured: Sequence[Measured], quantity: Quantity)
     width = max(len(text) for text in texts.values()) * 0.09 + 0.25
     figure = _blank(2.2 + max(0.75, width) * len(x.levels), max(3.0, 1.3 + 0.55 * len(y.levels)))
     axes = figure.subplots()
-    ceiling = _ceiling([value.mean for value in measured])
+    ceiling = ceiling_of([value.mean for value in measured])
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="0.93")
     scale = Normalize(np.nanmin(means), ceiling)
     image = axes.imshow(means, cmap=colours, norm=scale, aspect="auto", origin="lower")
@@ -69,10 +69,10 @@ def line(
     """Means over one swept key, with error bars of one standard deviation over seeds.
 
     Args:
-        axis: the swept key.
+        axis: axis of the swept key.
         measured: for each name in the legend, the values of all settings.
         runs: value of the key and of the first name in each run, drawn as points.
-        quantity: what is measured.
+        quantity: measured quantity, with its unit.
     """
     figure = _blank(5.4 if axis.is_numeric else max(5.4, 1.6 + 0.16 * sum(map(len, axis.labels))), 3.8)
     axes = figure.subplots()
@@ -96,8 +96,7 @@ def line(
         axes.update_datalim(np.column_stack((places, points)))
     axes.autoscale_view()
     _along(axes, axis)
-    drawn = [value.mean for values in measured.values() for value in values]
-    _limit(axes, drawn, [*drawn, *(point for _, point in runs)], "above")
+    _cut_diverged(axes, [value for values in measured.values() for value in values], [point for _, point in runs])
     axes.set(xlabel=axis.name, ylabel=quantity.label)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
@@ -109,7 +108,7 @@ def seeds(measured: Mapping[str, Sequence[tuple[str, float]]], quantity: Quantit
 
     Args:
         measured: for each name in the legend, the seeds and values of the same runs.
-        quantity: what is measured.
+        quantity: measured quantity, with its unit.
     """
     figure = _blank(7.0, 3.2)
     axes = figure.subplots()
@@ -129,20 +128,20 @@ def seeds(measured: Mapping[str, Sequence[tuple[str, float]]], quantity: Quantit
 
 
 def parallel(keys: Sequence[Axis], measured: Sequence[Measured], quantity: Quantity) -> Figure:
-    """A line for each setting through the values of its keys to what it measured, coloured by rank; the best is bold.
+    """A line for each setting through the values of its keys to its measured value, coloured by rank; the best is bold.
 
     Args:
-        keys: the swept keys.
+        keys: axes of the swept keys.
         measured: value of the quantity in each setting.
-        quantity: what is measured.
+        quantity: measured quantity, with its unit.
     """
     figure = _blank(2.2 * (len(keys) + 1) + 0.8, 4.4)
     axes = figure.subplots()
     means = [value.mean for value in measured]
-    low, ceiling = min(means), _ceiling(means)
+    low, ceiling = min(means), ceiling_of(means)
     ends = np.clip((np.array(means) - low) / ((ceiling - low) or 1.0), 0, 1)
     rank = np.argsort(np.argsort(means, kind="stable"))
-    # lines of one level lie side by side, in the order of their ranks
+    # lines of one level are side by side, in the order of their ranks
     apart = (rank / max(1, len(means) - 1) - 0.5) * 0.05
     heights = np.stack([*(axis.fractions(axis.values) + apart for axis in keys), ends], axis=1)
     for index in np.argsort(-rank):
@@ -187,7 +186,7 @@ def learning_curves(curves: Sequence[LearningCurve], quantity: Quantity) -> Figu
 
     Args:
         curves: learning curves of the runs, the best run first.
-        quantity: what is measured.
+        quantity: measured quantity, with its unit.
     """
     figure = _blank(6.4, 4.6)
     axes = figure.subplots()
@@ -210,7 +209,10 @@ def learning_curves(curves: Sequence[LearningCurve], quantity: Quantity) -> Figu
     figure.legend(handles, texts, frameon=False, fontsize=8, loc="outside lower left")
     # the first epochs of all runs are alike and far above the rest
     judged = [curve.values[at] for curve in curves for at in (len(curve.values) // 10, -1)]
-    _limit(axes, judged, [value for curve in curves for value in curve.values], "above")
+    top, limit = ceiling_of(judged), divergence_limit(judged)
+    values = [value for curve in curves for value in curve.values]
+    if max(values) > top:
+        _end_above(axes, [min(values), top], sum(curve.values[-1] > limit for curve in curves))
     axes.set(xlabel="epoch", ylabel=quantity.label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
@@ -235,19 +237,28 @@ def _along(axes: Axes, axis: Axis) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: names.get(place, "")))
 
 
-def _ceiling(values: Sequence[float]) -> float:
-    """The end of a scale that a diverged run does not flatten for the rest: the median lies at a third of it."""
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return min(high, low + 3 * (middle - low)) if middle > low else high
+def _cut_diverged(axes: Axes, measured: Sequence[Measured], runs: Sequence[float]) -> None:
+    """End the vertical axis above every run and error bar where diverged runs lie far above these."""
+    points = runs or [value.mean for value in measured]
+    limit = divergence_limit(points)
+    inside = [end for value in measured if value.mean <= limit for end in value.ends]
+    if above := sum(point > limit for point in points):
+        _end_above(axes, [*inside, *(point for point in points if point <= limit)], above)
 
 
-def _limit(axes: Axes, judged: Sequence[float], drawn: Sequence[float], note: str) -> None:
-    """End the vertical axis at the ceiling of some figures where others lie above, and say how many of those."""
-    low, ceiling = min(drawn), _ceiling(judged)
-    if max(drawn) > ceiling > low:
-        axes.set_ylim(low - 0.05 * (ceiling - low), ceiling + 0.05 * (ceiling - low))
-    if above := sum(value > ceiling for value in judged):
-        axes.annotate(f"↑ {above} {note}", (0.01, 0.99), xycoords="axes fraction", va="top", fontsize=8, color="0.4")
+def _end_above(axes: Axes, inside: Sequence[float], above: int) -> None:
+    """End the vertical axis a little beyond some values, and note how many runs lie above it.
+
+    Args:
+        axes: axes of the figure.
+        inside: values that the axis shows.
+        above: number of runs that are cut off.
+    """
+    room = 0.05 * ((max(inside) - min(inside)) or 1.0)
+    axes.set_ylim(min(inside) - room, max(inside) + room)
+    if above:
+        note = f"↑ {above} run{'s' if above > 1 else ''} above"
+        axes.annotate(note, (0.01, 0.99), xycoords="axes fraction", va="top", fontsize=8, color="0.4")
 
 
 def _rank_colour(rank: int, count: int) -> tuple[float, float, float, float]:
@@ -257,7 +268,7 @@ def _rank_colour(rank: int, count: int) -> tuple[float, float, float, float]:
 
 
 def _smooth(heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A line that passes each axis level, so that lines can be followed through it."""
+    """A line that crosses each axis horizontally, so that lines can be followed through it."""
     t = np.linspace(0, 1, 25)
     eased = t * t * (3 - 2 * t)
     x = np.concatenate([place + t for place in range(len(heights) - 1)])

@@ -1,5 +1,6 @@
-"""Files that are there whole or not at all."""
+"""Files that are written completely or not at all."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,15 +12,15 @@ from vae_lab.errors import DiskError, reason_of
 
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
-    """A file beside the target, to write to; once the disk has all of it, it takes the target's place.
+    """A file beside the target, to write to; when the disk has all of it, it replaces the target.
 
-    No reader sees half a file, and what was there before stays whole until then.
+    No reader sees half a file: until then the old file stays complete.
 
     Args:
-        target: the file to replace, or to write for the first time.
+        target: file to replace, or to write for the first time.
 
     Raises:
-        DiskError: if the disk is full, or the folder is gone or must not be written to.
+        DiskError: if the disk is full, or the folder is missing or not writable.
     """
     partial = target.with_name(target.name + ".part")
     try:
@@ -38,14 +39,36 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
 
 
 def replace_file(target: Path, text: str) -> None:
-    """Write a text in the target's place.
+    """Replace the target by a text.
 
     Args:
-        target: the file to replace, or to write for the first time.
-        text: its new content.
+        target: file to replace, or to write for the first time.
+        text: new content of the file.
 
     Raises:
-        DiskError: if the disk is full, or the folder is gone or must not be written to.
+        DiskError: if the disk is full, or the folder is missing or not writable.
     """
     with replacing(target) as file:
         file.write(text.encode())
+
+
+def put_new(source: Path, target: Path) -> None:
+    """Move a file to a name that nothing has yet.
+
+    Args:
+        source: the file, on the same disk.
+        target: its new name; what is there stays as it is.
+
+    Raises:
+        FileExistsError: if there is a file, a folder or a link of that name.
+    """
+    try:
+        os.link(source, target, follow_symlinks=False)  # unlike a rename it never replaces a file
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        source.rename(target)
+    else:
+        source.unlink()

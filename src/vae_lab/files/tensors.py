@@ -1,4 +1,4 @@
-"""Files of tensors as data: read only when they are whole and hold nothing but tensors and plain values."""
+"""Files of tensors as data: read only if they are undamaged and hold nothing but tensors and plain values."""
 
 import pickletools
 import re
@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import torch
 
-from vae_lab.errors import RunFolderError, reason_of
+from vae_lab.errors import RunFolderError, reason_of, unusable
 
 # What the pickle in one of our files may name. torch's own list for weights_only=True is longer, and contains
 # builtins.bytearray, with which a file of a few bytes takes any amount of memory.
@@ -21,35 +21,37 @@ def read(file: Path, kind: str) -> dict[str, Any]:
     torch does not compare the checksums that it writes, so that a flipped bit of a weight would go unnoticed.
 
     Args:
-        file: the file.
-        kind: what it should hold, for the message: ``checkpoint``, ``classifier``.
+        file: file to read.
+        kind: what the file should hold, for messages: ``checkpoint``, ``classifier``.
 
     Raises:
         RunFolderError: if it is not a plain file, is damaged, or holds what no such file of vae_lab does.
     """
     if not file.is_file():
-        raise RunFolderError(f"{file}: is no plain file")
+        raise RunFolderError(f"{file}: is not a plain file")
     try:
         with file.open("rb") as content:
             strange = _strange_names(content)
             if not strange:
                 content.seek(0)
                 found = torch.load(content, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise RunFolderError(unusable(error)) from error
     except Exception as error:
         # a damaged file breaks in the archive, the unpickler or the tensors, each with its own exception
         raise RunFolderError(f"{file}: damaged ({reason_of(error)})") from error
     if strange:
         raise RunFolderError(f"{file}: not a {kind} of vae_lab, its pickle names {', '.join(strange)}")
     if not isinstance(found, dict):
-        raise RunFolderError(f"{file}: not a {kind} of vae_lab, it holds no names")
+        raise RunFolderError(f"{file}: not a {kind} of vae_lab, it is not a dictionary")
     return found
 
 
 def _strange_names(content: IO[bytes]) -> list[str]:
-    """What the pickles in the archive name beside tensors and plain values.
+    """What the pickles in the archive name besides tensors and plain values.
 
     Raises:
-        ValueError, zipfile.BadZipFile: if the archive is damaged, or is more than stored records.
+        ValueError, zipfile.BadZipFile: if the archive is damaged, or holds more than stored records.
     """
     names: set[str] = set()
     with zipfile.ZipFile(content) as archive:

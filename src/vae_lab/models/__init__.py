@@ -1,4 +1,4 @@
-"""Models: what encoder, decoder and prior make together."""
+"""Models, made of encoder, decoder and prior."""
 
 from vae_lab.models.base import Model
 from vae_lab.models.draws import Bounds, Draws, Latent

@@ -1,4 +1,4 @@
-"""What training, evaluation, figures and tasks may ask of a model. They ask nothing else, and of no concrete class."""
+"""What training, evaluation, figures and tasks may use of a model: nothing else, and no concrete class."""
 
 import itertools
 import math
@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from vae_lab.distributions.summaries import representative
-from vae_lab.errors import NotOffered
+from vae_lab.errors import ImageError, NotOffered
+from vae_lab.models.border import Range, cast, check_form, check_values
 from vae_lab.models.draws import Bounds, Draws, bounds
 
-PIXELS_AT_ONCE = 1_568_000  # values of decoded images that lie in memory together: 6 MB, and some copies of it
+PIXELS_AT_ONCE = 1_568_000  # values of decoded images in memory at once: 6 MB, and some copies of it
 
 
 class Model(nn.Module):
-    """A model of images. What a kind of model does not offer raises NotOffered, and is left out with a word.
+    """A model of images. What a kind of model does not offer raises NotOffered, and is left out with a line in the log.
 
     Args:
         image_shape: (channels, height, width) of its images.
@@ -26,7 +27,7 @@ class Model(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        self.image_shape = image_shape
+        self.image_shape = image_shape[0], image_shape[1], image_shape[2]
         self.history: list[dict[str, float]] = []
         """Figures of each epoch that it was trained for."""
 
@@ -40,14 +41,14 @@ class Model(nn.Module):
         """k draws of z for each image, with their densities.
 
         Args:
-            inferred: what ``infer`` gave for x.
+            inferred: result of ``infer`` for x.
             x: images, (batch, channels, height, width).
             k: number of draws of z for each image.
         """
         raise self._lack("a likelihood")
 
     def codes_of(self, inferred: Any) -> Tensor:
-        """One representative code for each image, (batch, latent), from what ``infer`` gave."""
+        """One representative code for each image, (batch, latent), from the result of ``infer``."""
         raise self._lack("codes")
 
     def draw_codes(self, n: int) -> Tensor:
@@ -59,11 +60,37 @@ class Model(nn.Module):
         raise self._lack("codes")
 
     def start_at(self, mean_image: Tensor) -> None:
-        """Let an untrained model's images be about the data's mean image, (channels, height, width) in [0, 1]."""
+        """Start the untrained model's images near the data's mean image, (channels, height, width) in [0, 1]."""
         raise self._lack("an output bias")
+
+    @property
+    def pixel_range(self) -> Range:
+        """Smallest and largest value of a pixel that the model's likelihood takes."""
+        return -math.inf, math.inf
 
     def _lack(self, what: str) -> NotOffered:
         return NotOffered(f"{type(self).__name__} does not have {what}")
+
+    # --- what people look for, and what serves ---------------------------------------------------------
+
+    def forward(self, *_: Any, **__: Any) -> Any:
+        """Refuse: a model has no single output."""
+        raise NotOffered("a model has no single output: use its encode(x), reconstruct(x), log_prob(x) or sample(n)")
+
+    def to_onnx(self, *_: Any, **__: Any) -> Any:
+        """Refuse: the networks can be exported, and not the draws between them."""
+        raise NotOffered(
+            "a model as a whole is not exported: export its networks, such as model.encoder.net and model.decoder.net, "
+            "with torch.onnx.export or torch.export.export"
+        )
+
+    @classmethod
+    def load_from_checkpoint(cls, *_: Any, **__: Any) -> Any:
+        """Refuse: a checkpoint does not say what its model is made of."""
+        raise NotOffered(
+            "a checkpoint has weights and no parts: vae_lab.load(RUN_FOLDER) gives the model of a run, and "
+            "vae_lab.Training.load_from_checkpoint(file, model=model, loss=loss) puts weights into a model built before"
+        )
 
     # --- what follows for every kind -----------------------------------------------------------------
 
@@ -81,10 +108,11 @@ class Model(nn.Module):
         Returns:
             Codes, (…, latent).
         """
-        images = self.cast(x).reshape(-1, *self.image_shape)
+        images = self.admit(x, one_batch=False).reshape(-1, *self.image_shape)
         # in parts: the activations of a convolutional net for 10,000 images take a gigabyte
         codes = [self.codes_of(self.infer(part)) for part in images.split(self.at_once)]
-        return torch.cat(codes).reshape(*x.shape[:-3], -1)
+        found = torch.cat(codes)
+        return found.reshape(*x.shape[:-3], *found.shape[1:])
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
@@ -139,7 +167,7 @@ class Model(nn.Module):
         """Importance-weighted lower bound of log p(x) from k draws of z, in nats.
 
         Args:
-            x: images, (batch, channels, height, width), binarized as the model was trained.
+            x: images, (batch, channels, height, width), binarized as in training.
             k: number of draws for each image; the bound rises to log p(x) with k.
 
         Returns:
@@ -154,11 +182,15 @@ class Model(nn.Module):
         Each image is inferred once, and draws are made in parts that fit into memory.
 
         Args:
-            x: images, (batch, channels, height, width), binarized as the model was trained.
+            x: images, (batch, channels, height, width), binarized as in training.
             k: number of draws for each image.
-            at_once: images decoded together, at the least one for each of x; None follows from the images' size.
+            at_once: number of images decoded together, at least one for each of x; None derives it from their size.
         """
-        x = self.cast(x)
+        if k < 1:
+            raise ValueError(f"k must be at least 1, and it is {k}")
+        x = self.admit(x)
+        if not len(x):
+            raise ImageError("there are no images")
         inferred, part = self.infer(x), max(1, (at_once or self.at_once) // len(x))
         return bounds(self.draw(inferred, x, min(part, k - start)) for start in range(0, k, part))
 
@@ -169,13 +201,29 @@ class Model(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model's tensors lie."""
+        """The device of the model's tensors."""
         return self._any_tensor().device
 
     def _any_tensor(self) -> Tensor:
         return next(itertools.chain(self.parameters(), self.buffers()), torch.zeros(()))
 
+    def admit(self, images: Tensor, one_batch: bool = True, look: bool = True) -> Tensor:
+        """Images from outside as the model's parts take them: the one way in.
+
+        Args:
+            images: numbers of any precision in the likelihood's range, bits, or bytes, whose grey levels 0 … 255 become
+                0 … 1.
+            one_batch: whether the shape is (batch, channels, height, width); else (…, channels, height, width).
+            look: whether the values are checked too, which waits for the device.
+
+        Raises:
+            ImageError: names what was found and what is expected.
+        """
+        check_form(images, self.image_shape, one_batch)
+        if look:
+            check_values(images, self.pixel_range)
+        return self.cast(images)
+
     def cast(self, values: Tensor) -> Tensor:
-        """Images or codes on the device and in the precision of the model."""
-        of_model = self._any_tensor()
-        return values.to(of_model.device, of_model.dtype)
+        """Images or codes on the device and in the precision of the model; bytes become grey levels from 0 to 1."""
+        return cast(values, self._any_tensor())

@@ -1,4 +1,4 @@
-"""Draws of z for each image, and every figure that is made of their densities: the one place for all of them.
+"""Draws of z for each image, and all figures that are made of their densities.
 
 log w = log p(x|z) + log p(z) − log q(z|x),   z ~ q(z|x)
 ELBO = E[log w],   log p(x) ≥ E[log 1/k Σ_k w]  (Burda et al., 2016, https://arxiv.org/abs/1509.00519)
@@ -14,27 +14,25 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from vae_lab.distributions.summaries import draw_with_density
+
 
 class Latent:
-    """k draws of one latent variable for each image. A density is computed when it is first asked for.
+    """k draws of one latent variable for each image. A density is computed when it is first needed.
 
-    Where drawing gives the density at no cost (``rsample_and_log_prob``, as zuko's flows have), it is kept: asking
-    an inverse autoregressive posterior for it takes one pass for each latent dimension.
+    Where drawing gives the density at no cost (``rsample_and_log_prob``, as zuko's flows have), it is kept: for an
+    inverse autoregressive posterior, computing it later takes one pass for each latent dimension.
 
     Args:
         q: posterior of each image, with batch shape (batch,), or (k, batch) below another latent variable.
         p: prior, of the same event shape.
-        draws: shape of the draws before the batch shape of q: (k,), or () where q has one for each draw already.
+        draws: shape of the draws before the batch shape of q: (k,), or () where q already has one for each draw.
     """
 
     def __init__(self, q: Distribution, p: Distribution, draws: tuple[int, ...]) -> None:
         self.q, self.p = q, p
-        self._log_q: Tensor | None = None
+        self.z, self._log_q = draw_with_density(q, draws)
         self._log_p: Tensor | None = None
-        if hasattr(q, "rsample_and_log_prob"):
-            self.z, self._log_q = q.rsample_and_log_prob(draws)
-        else:
-            self.z = q.rsample(draws)
 
     @property
     def log_q(self) -> Tensor:
@@ -49,6 +47,11 @@ class Latent:
         if self._log_p is None:
             self._log_p = self.p.log_prob(self.z)
         return self._log_p
+
+    @property
+    def log_ratio(self) -> Tensor:
+        """log q(z|x) − log p(z) in nats, (k, batch)."""
+        return self.log_q - self.log_p
 
 
 class Draws:
@@ -70,8 +73,9 @@ class Draws:
     @property
     def log_ratio(self) -> Tensor:
         """log q(z|x) − log p(z) in nats, (k, batch): its mean over draws is the Monte Carlo KL."""
-        none = torch.zeros_like(self.log_likelihood)
-        return reduce(add, [latent.log_q - latent.log_p for latent in self.latents]) if self.latents else none
+        if not self.latents:
+            return torch.zeros_like(self.log_likelihood)
+        return reduce(add, [latent.log_ratio for latent in self.latents])
 
     @property
     def log_weights(self) -> Tensor:
@@ -122,7 +126,7 @@ class Bounds(NamedTuple):
     kl: Tensor
     reconstruction: Tensor
     nll: Tensor
-    """−log 1/k Σ w, an upper bound of −log p(x) on average that falls to it as k grows."""
+    """−log 1/k Σ w: on average an upper bound of −log p(x), which it approaches as k grows."""
 
 
 def bounds(parts: Iterable[Draws]) -> Bounds:
@@ -131,13 +135,13 @@ def bounds(parts: Iterable[Draws]) -> Bounds:
     Args:
         parts: draws for the same images, which add up to k for each.
     """
-    k, log_sum, kl, reconstruction = 0, None, torch.zeros(()), torch.zeros(())
+    sums = []
     for draws in parts:
-        k += len(draws.log_likelihood)
-        of_part = draws.log_weights.logsumexp(0)
-        log_sum = of_part if log_sum is None else torch.logaddexp(log_sum, of_part)
-        kl = kl.to(of_part) + draws.log_ratio.sum(0)
-        reconstruction = reconstruction.to(of_part) - draws.log_likelihood.sum(0)
-    if log_sum is None:
+        log_sum, k = draws.log_weights.logsumexp(0), len(draws.log_likelihood)
+        sums.append((k, log_sum, draws.log_ratio.sum(0), -draws.log_likelihood.sum(0)))
+    if not sums:
         raise ValueError("k must be at least 1")
+    counts, log_sums, kls, reconstructions = zip(*sums, strict=True)
+    k, log_sum = sum(counts), reduce(torch.logaddexp, log_sums)
+    kl, reconstruction = reduce(add, kls), reduce(add, reconstructions)
     return Bounds((reconstruction + kl) / k, kl / k, reconstruction / k, math.log(k) - log_sum)

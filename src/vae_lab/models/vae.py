@@ -8,6 +8,7 @@ from vae_lab.decoders import Decoder
 from vae_lab.distributions.summaries import centre
 from vae_lab.encoders import Encoder
 from vae_lab.models.base import Model
+from vae_lab.models.border import Range
 from vae_lab.models.draws import Draws, Latent
 from vae_lab.priors import Prior
 
@@ -23,7 +24,7 @@ class VAE(Model):
         prior: gives p(z) when it is called.
 
     Raises:
-        ValueError, RuntimeError: if a part does not take what another gives.
+        ValueError, RuntimeError: if a part does not accept the output of another.
 
     >>> from vae_lab.decoders import MLPDecoder
     >>> from vae_lab.encoders import MLPEncoder
@@ -37,14 +38,24 @@ class VAE(Model):
 
     def __init__(self, encoder: Encoder, decoder: Decoder, prior: Prior) -> None:
         super().__init__(decoder.image_shape)
-        # in this order: an optimiser's state in a checkpoint knows parameters by their number
+        # in this order: an optimiser's state in a checkpoint refers to parameters by number
         self.encoder, self.prior, self.decoder = encoder, prior, decoder
+        of_encoder = getattr(encoder, "image_shape", None) or self.image_shape
+        if of_encoder != self.image_shape:
+            raise ValueError(f"the encoder's images are {of_encoder}, the decoder's {self.image_shape}")
         prior.bind(encoder, self.image_shape)
         with torch.no_grad():
             q, p = encoder(torch.zeros(1, *self.image_shape)), prior()
             if q.event_shape != p.event_shape:
                 raise ValueError(f"the encoder's codes are {tuple(q.event_shape)}, the prior's {tuple(p.event_shape)}")
-            decoder(torch.zeros(1, *q.event_shape))
+            image = decoder(torch.zeros(1, *q.event_shape)).event_shape
+            if len(image) == 3 and image != self.image_shape:
+                raise ValueError(f"the likelihood's images are {tuple(image)}, the decoder's {self.image_shape}")
+
+    @property
+    def pixel_range(self) -> Range:
+        """Smallest and largest value of a pixel that the decoder's likelihood takes."""
+        return getattr(getattr(self.decoder, "likelihood", None), "pixel_range", super().pixel_range)
 
     def infer(self, x: Tensor) -> Distribution:
         """The posterior q(z|x) of images x (batch, channels, height, width)."""
@@ -70,4 +81,4 @@ class VAE(Model):
 
     def start_at(self, mean_image: Tensor) -> None:
         """Start the decoder's output bias at the data's mean image."""
-        self.decoder.start_at(mean_image)
+        self.decoder.start_at(self.admit(mean_image, one_batch=False))

@@ -1,4 +1,4 @@
-"""What a model needs to know of a prior beside calling it."""
+"""What a model needs from a prior."""
 
 from torch import nn
 from torch.distributions import Distribution
@@ -12,9 +12,9 @@ class Prior(nn.Module):
         raise NotImplementedError
 
     def bind(self, encoder: nn.Module, image_shape: tuple[int, ...]) -> None:
-        """Meet the encoder, once, when the model is built. Most priors do not need it.
+        """Get the encoder, once, when the model is built. Most priors do not need it.
 
         Args:
-            encoder: of the same model.
-            image_shape: (channels, height, width) of what it takes.
+            encoder: encoder of the same model.
+            image_shape: (channels, height, width) of its images.
         """

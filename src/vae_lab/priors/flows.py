@@ -1,4 +1,4 @@
-"""Priors that are flows: a standard normal, bent by learned invertible layers."""
+"""Priors that are flows: a standard normal, transformed by learned invertible layers."""
 
 from typing import Literal
 
@@ -14,13 +14,13 @@ from vae_lab.priors.base import Prior
 class PlanarFlow(Prior):
     """p(z) = N(ε; 0, I) |det ∂ε/∂z|, where ε comes from z through K planar layers, each invertible.
 
-    The density is exact in closed form; a sample solves one monotone equation a layer (see PlanarTransform).
+    The density is exact in closed form; a sample solves one monotone equation for each layer (see PlanarTransform).
 
-    Source: Rezende and Mohamed, Variational Inference with Normalizing Flows (2015).
+    Source: Rezende and Mohamed, Variational Inference with Normalizing Flows (2015), https://arxiv.org/abs/1505.05770
 
     Args:
         latent_dim: length of z.
-        layers: K.
+        layers: number K of planar layers.
 
     >>> PlanarFlow(latent_dim=2, layers=3)().sample((5,)).shape
     torch.Size([5, 2])
@@ -43,13 +43,14 @@ class PlanarFlow(Prior):
 class Flow(Prior):
     """p(z) from one of zuko's flows over a standard normal.
 
-    Sources: Durkan et al., Neural Spline Flows (2019); Papamakarios et al., Masked Autoregressive Flow (2017).
+    Sources: Durkan et al., Neural Spline Flows (2019), https://arxiv.org/abs/1906.04032; Papamakarios et al., Masked
+    Autoregressive Flow for Density Estimation (2017), https://arxiv.org/abs/1705.07057
 
     Args:
         latent_dim: length of z.
         kind: rational-quadratic splines, or affine masked autoregressive transforms.
-        transforms: how many.
-        hidden_dims: of the network inside each.
+        transforms: number of transforms.
+        hidden_dims: widths of the hidden layers of each transform's network.
 
     >>> Flow(latent_dim=2, transforms=1)().sample((5,)).shape
     torch.Size([5, 2])

@@ -1,4 +1,4 @@
-"""The prior that has nothing to learn."""
+"""The prior without parameters."""
 
 import torch
 from torch import Tensor

@@ -13,11 +13,11 @@ class Mixture(Prior):
 
     The components start at draws of N(0, I), apart from each other, with equal weights and unit scales.
 
-    Source: Tomczak and Welling, VAE with a VampPrior (2018), section 3 ("MoG").
+    Source: Tomczak and Welling, VAE with a VampPrior (2018), section 3 ("MoG"), https://arxiv.org/abs/1705.07120
 
     Args:
         latent_dim: length of z.
-        components: K.
+        components: number K of Gaussians.
 
     >>> Mixture(latent_dim=2, components=3)().sample((5,)).shape
     torch.Size([5, 2])
@@ -42,12 +42,12 @@ class Vamp(Prior):
     """p(z) = 1/K Σ_k q(z|u_k): the mixture of the posteriors of K learned pseudo-inputs u.
 
     The pseudo-inputs are grey images, sigmoid(values) with values that start at draws of N(−2, 1): about as
-    dark as digits are.
+    dark as digits.
 
-    Source: Tomczak and Welling, VAE with a VampPrior (2018).
+    Source: Tomczak and Welling, VAE with a VampPrior (2018), https://arxiv.org/abs/1705.07120
 
     Args:
-        components: K.
+        components: number K of pseudo-inputs.
 
     >>> from vae_lab.encoders import MLPEncoder
     >>> prior = Vamp(components=3)
@@ -63,8 +63,8 @@ class Vamp(Prior):
         self.components = components
 
     def bind(self, encoder: nn.Module, image_shape: tuple[int, ...]) -> None:
-        """Keep the encoder, without becoming its second owner, and make the pseudo-inputs."""
-        self._encoder = [encoder]  # in a list: a module's own attributes are saved and counted with it
+        """Keep the encoder, without registering its parameters again, and make the pseudo-inputs."""
+        self._encoder = [encoder]  # in a list: a module that is an attribute is saved and counted again
         self.values = nn.Parameter(torch.randn(self.components, *image_shape) - 2)
 
     def forward(self) -> Distribution:

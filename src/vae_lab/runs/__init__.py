@@ -1,1 +1,1 @@
-"""A run folder: its files, how they are read safely, how a run goes on."""
+"""A run folder: its files, how they are read safely, how a run is resumed."""

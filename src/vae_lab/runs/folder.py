@@ -1,30 +1,33 @@
 """A run folder: the files of one run, and how they are written and read.
 
-A sweep's report reads runs without torch, so that it is imported only where a checkpoint is read.
+A sweep's report reads runs without torch, so torch is imported only where a checkpoint is read.
 """
 
+import codecs
 import csv
 import hashlib
 import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.errors import ConfigError, NonFiniteError, RunFolderError, reason_of
 from vae_lab.files.atomic import replace_file
 from vae_lab.files.checks import read_text
+from vae_lab.files.locks import TakenError, take
+from vae_lab.paths import RUNS
 from vae_lab.runs import saved_config
 
 if TYPE_CHECKING:
     from torch import nn
 
+LOGS = ("run.log", "vae_lab.log")  # ours, and that of Hydra's own logging
 LARGEST_TABLE = 50_000_000  # bytes of metrics.json or metrics.csv: 100,000 epochs and more
 
 
@@ -37,7 +40,7 @@ def is_finite_number(value: Any) -> bool:
 
 
 def is_finished(metrics: Mapping[str, Any]) -> bool:
-    """Whether these are the figures of a run that came to its end: the test is the last that it does."""
+    """Whether these are the figures of a finished run: the test is its last step."""
     return f"test/{metrics.get('criterion', 'nelbo')}" in metrics
 
 
@@ -72,26 +75,29 @@ class RunFolder:
         Args:
             with_folder: delete the folder too, unless it is the current one.
         """
-        log = self.path / "run.log"
-        if not self.path.is_dir():
+        if not self.path.is_dir() or not {entry.name for entry in self.path.iterdir()} <= set(LOGS):
             return
-        if {entry.name for entry in self.path.iterdir()} <= {log.name}:
-            log.unlink(missing_ok=True)
-            if with_folder and self.path.resolve() != Path.cwd():
-                self.path.rmdir()
+        for name in LOGS:
+            (self.path / name).unlink(missing_ok=True)
+        if with_folder and self.path.resolve() != Path.cwd():
+            self.path.rmdir()
+            with suppress(OSError):  # and the folders of all runs, where this would have been the first
+                for folder in self.path.parents[: len(RUNS.parts)] if self.path.parent == RUNS.absolute() else ():
+                    folder.rmdir()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other processes out of the folder inside the block.
 
         Raises:
-            RunFolderError: if another process is at work on the run.
+            RunFolderError: if another process works on the run.
+            DiskError: if the file system has no locks.
         """
         file = self.path / ".lock"
-        lock = FileLock(file, blocking=False)
+        remedy = "a new run goes elsewhere with hydra.run.dir=FOLDER; copy an existing one to another file system"
         try:
-            lock.acquire()
-        except Timeout as error:
+            lock = take(file, remedy, wait=False)
+        except TakenError as error:
             reason = "another process is at work on this run; wait for it, or name another folder"
             raise RunFolderError(f"{self.path}: {reason}") from error
         try:
@@ -102,7 +108,7 @@ class RunFolder:
 
     @property
     def is_taken(self) -> bool:
-        """Whether a process is at work on the run."""
+        """Whether a process works on the run."""
         try:
             with self.alone():
                 return False
@@ -110,7 +116,7 @@ class RunFolder:
             return True
 
     def clear(self) -> None:
-        """Delete what a run that did not finish left behind; its log stays, and so does every file of others."""
+        """Delete the files of a run that did not finish, except its log; files of others stay."""
         for folder in (self.figures, self.checkpoints):
             if folder.exists():
                 shutil.rmtree(folder)
@@ -122,20 +128,23 @@ class RunFolder:
         """Save the config with every interpolation resolved, and so claim the folder for this run.
 
         Args:
-            config: of the run.
+            config: config of the run.
 
         Raises:
-            ConfigError: if another run has claimed it, even if at this very moment.
+            ConfigError: if another run has claimed it, even at the same moment.
         """
+        text = OmegaConf.to_yaml(config, resolve=True)  # before the file is there
         try:
             with self.config_file.open("x", encoding="utf-8") as file:
-                file.write(OmegaConf.to_yaml(config, resolve=True))
+                file.write(text)
         except FileExistsError as error:
             raise ConfigError("hydra.run.dir", self.path, "holds a run already; name another folder") from error
 
     def config_digest(self) -> str:
         """SHA-256 of ``config.yaml``, which each checkpoint carries, to say which model its weights belong to."""
-        return hashlib.sha256(self.config_file.read_bytes()).hexdigest()
+        content = self.config_file.read_bytes()
+        # an editor of Windows changes no setting, but writes other line ends and a mark at the beginning
+        return hashlib.sha256(content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")).hexdigest()
 
     def read_plain_config(self) -> DictConfig:
         """The config of the run as it is written, unchecked: it may be shown, but no object is built from it.
@@ -152,7 +161,7 @@ class RunFolder:
         """Save the overrides that the run was composed from.
 
         Args:
-            overrides: as they were given, one text each.
+            overrides: overrides as they were given, one text each.
 
         Raises:
             DiskError: if the file cannot be written.
@@ -167,7 +176,7 @@ class RunFolder:
         """Save the figures of the run as one flat object.
 
         Args:
-            metrics: a value for each name.
+            metrics: value of each figure, by name.
 
         Raises:
             NonFiniteError: if one of them is not finite, so that nobody takes it for a result.
@@ -213,14 +222,14 @@ class RunFolder:
         except FileNotFoundError:
             return []
         except (ValueError, TypeError, csv.Error) as error:
-            raise RunFolderError(f"{file}: damaged ({error}); delete it to go on without the history") from error
+            raise RunFolderError(f"{file}: damaged ({error}); delete it to continue without the history") from error
 
     def load_weights(self, model: "nn.Module", checkpoint: dict[str, Any] | None = None) -> None:
         """Load the weights of the best checkpoint into a model.
 
         Args:
             model: the model that config.yaml describes.
-            checkpoint: content of the best checkpoint, where it was read already.
+            checkpoint: content of the best checkpoint; None reads it.
 
         Raises:
             RunFolderError: if there is no checkpoint, it is damaged or of another model, or the config was changed.
@@ -237,20 +246,23 @@ class RunFolder:
         """The content of one of this run's checkpoints.
 
         Args:
-            file: the checkpoint.
+            file: file of the checkpoint.
 
         Raises:
             RunFolderError: if it is missing or damaged, or the config was changed after it.
         """
         from vae_lab.files import tensors  # late: it imports torch
 
+        for place in (self.checkpoints, file):
+            if place.is_symlink() and not place.exists():
+                raise RunFolderError(f"{place}: is a link to {place.readlink()}, and nothing is there; put it back")
         if not file.is_file():
             raise RunFolderError(f"{file}: there is no checkpoint; the run did not finish its first epoch")
         checkpoint = tensors.read(file, "checkpoint")
         digest = self.config_digest()
         if checkpoint.get("config_sha256", digest) != digest:
             raise RunFolderError(
-                f"{self.config_file}: was changed after {file.name} was written, which may belong to another "
+                f"{self.config_file}: was changed after {file.name} was written, so that it may describe another "
                 "model; put the original back"
             )
         return checkpoint
@@ -259,11 +271,11 @@ class RunFolder:
 def _check_metrics(metrics: Any) -> None:
     """Raise ValueError where what a ``metrics.json`` holds is not what a run writes."""
     if not isinstance(metrics, dict):
-        raise ValueError("it holds no names")
+        raise ValueError("it is not an object of names and values")
     criterion = metrics.get("criterion", "nelbo")
     if not isinstance(criterion, str) or not criterion.isidentifier():
-        raise ValueError("criterion is no name")
+        raise ValueError("criterion is not a name")
     for name, value in metrics.items():
-        # a name with a slash stands for a number, except the method of an estimator
+        # the value of a name with a slash is a number, except the method of an estimator
         if "/" in name and name != "estimator/method" and not is_finite_number(value):
-            raise ValueError(f"{name} is no finite number")
+            raise ValueError(f"{name} is not a finite number")

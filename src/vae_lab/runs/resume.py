@@ -1,6 +1,6 @@
-"""Going on with a run that was cut off: which one, and from which checkpoint.
+"""Continuing a run that was cut off: which one, and from which checkpoint.
 
-Nothing heavy is imported here: the command line asks for the folder before torch is loaded.
+Nothing heavy is imported here: the command line needs the folder before torch is loaded.
 """
 
 import logging
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vae_lab.errors import RunFolderError
 from vae_lab.files.checks import check_folder
-from vae_lab.paths import RUNS
+from vae_lab.paths import RUNS, argument
 from vae_lab.runs.folder import RunFolder, is_finished
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ def folder_of(resume: str) -> str:
     """The run folder that ``resume=`` names.
 
     Args:
-        resume: a path, or ``last`` for the newest run that has not finished.
+        resume: path of the folder, or ``last`` for the newest run that has not finished.
 
     Raises:
         RunFolderError: if there is no such run, or it finished.
@@ -32,20 +32,36 @@ def folder_of(resume: str) -> str:
         raise RunFolderError(f"resume={resume}: there is no such folder; give the folder of a run, or last")
     check_folder(Path(resume))
     if is_finished(RunFolder(resume).read_metrics()):
-        raise RunFolderError(
-            f"resume={resume}: this run has finished; task=evaluate run_dir={resume} looks at it again"
-        )
+        again = f"task=evaluate {argument('run_dir', resume)}"
+        raise RunFolderError(f"resume={resume}: this run has finished; {again} tests it again")
     return resume
 
 
-def checkpoint_of(folder: RunFolder) -> Path | None:
-    """The newest checkpoint that is whole; None where the run was cut off before it wrote any.
+def next_step(folder: RunFolder) -> str | None:
+    """The arguments of a command that works on a run that is there; None where there is no such command.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
+    """
+    try:
+        is_training = folder.read_plain_config().get("task") == "train"
+        finished = is_finished(folder.read_metrics())
+    except RunFolderError:
+        return None
+    where = folder.path.relative_to(Path.cwd()) if folder.path.is_relative_to(Path.cwd()) else folder.path
+    if finished:
+        return f"task=evaluate {argument('run_dir', where)}"
+    return argument("resume", where) if is_training else None
+
+
+def checkpoint_of(folder: RunFolder) -> Path | None:
+    """The newest undamaged checkpoint; None where the run was cut off before it wrote any.
+
+    Args:
+        folder: folder of the run.
 
     Raises:
-        RunFolderError: if there are some and none is whole.
+        RunFolderError: if all checkpoints are damaged.
     """
     there = [file for file in (folder.last, folder.best) if file.exists()]
     reasons = []
@@ -58,12 +74,12 @@ def checkpoint_of(folder: RunFolder) -> Path | None:
         else:
             return file
     if reasons:
-        raise RunFolderError(f"{folder.checkpoints}: no checkpoint is whole; {reasons[0]}")
+        raise RunFolderError(f"{folder.checkpoints}: all checkpoints are damaged; {reasons[0]}")
     return None
 
 
 def _was_cut_off(folder: Path) -> bool:
-    """Whether it holds an undamaged training that did not finish, and that no process is at work on."""
+    """Whether it holds an undamaged training that did not finish, and that no process works on."""
     run = RunFolder(folder)
     try:
         check_folder(folder)

@@ -27,7 +27,7 @@ def read_config(file: Path) -> DictConfig:
     """A saved config as plain values: everything in it was resolved when it was written.
 
     Args:
-        file: a ``config.yaml``.
+        file: path of a ``config.yaml``.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -54,7 +54,7 @@ def read_overrides(file: Path) -> list[str] | None:
     """The overrides that a run was composed from; None where the file is missing or holds something else.
 
     Args:
-        file: an ``overrides.yaml``.
+        file: path of an ``overrides.yaml``.
     """
     try:
         text = read_text(file, LARGEST_CONFIG)
@@ -86,12 +86,13 @@ def _with_later_parts(config: dict[str, Any]) -> dict[str, Any]:
     if "model" in config or not isinstance(encoder, dict) or "latent_dim" not in encoder:
         return config
     posterior = {"_target_": "vae_lab.posteriors.DiagonalNormal", "latent_dim": encoder["latent_dim"]}
-    of_vae = {"model": {"_target_": "vae_lab.models.VAE"}, "posterior": posterior}
+    # oneDNN multiplied wherever it kept full precision
+    of_vae = {"model": {"_target_": "vae_lab.models.VAE"}, "posterior": posterior, "matmul": "onednn"}
     return config | of_vae | {"encoder": encoder | {"posterior": posterior}}
 
 
 def _check_events(text: str) -> None:
-    """Refuse what would cost memory or depth once the text is composed."""
+    """Refuse what would take much memory or depth once the text is composed."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -104,11 +105,11 @@ def _check_events(text: str) -> None:
 
 
 def _problem(node: Any, key: str) -> str | None:
-    """What a saved config would not hold, and where; None where all is well."""
+    """What a saved config never holds, and where; None where there is no such thing."""
     if isinstance(node, dict):
         odd = next((name for name in node if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name)), None)
         if odd is not None:
-            return f"{odd!r} is no name of a key"
+            return f"{odd!r} is not the name of a key"
         children = {f"{key}.{name}".lstrip("."): child for name, child in node.items()}
     elif isinstance(node, list):
         children = {f"{key}[{index}]": child for index, child in enumerate(node)}

@@ -1,1 +1,1 @@
-"""What a multirun adds to its runs: launching, surviving, reporting."""
+"""What a multirun adds to its runs: launching, continuing, reporting."""

@@ -32,7 +32,7 @@ class Difference(NamedTuple):
 
 
 def difference(first: Setting, second: Setting, name: str) -> Difference | None:
-    """How much larger a figure is with the second setting; None where the seeds do not say how sure that is."""
+    """How much larger a figure is with the second setting; None where the seeds give no standard deviation."""
     if not (first.sd(name) and second.sd(name)):
         return None
     from scipy import stats  # late: it takes a second to import
@@ -92,7 +92,7 @@ def how_sure(sweep: Sweep) -> list[str]:
     found = difference(best, others[0], TEST)
     if found is None:
         sentences.append(f"{compared}: {way} by {abs(apart):.2f}.")
-        return [*sentences, "How much of that is chance is not known: that takes several seeds of both."]
+        return [*sentences, "How much of that is chance is not known: this needs several seeds of both."]
     sentences.append(
         f"{compared}: {way} by {abs(apart):.2f} ± {found.error:.2f}, "
         f"{found.in_errors:.1f} standard errors of the difference."

@@ -1,22 +1,29 @@
 """The start and the end of a multirun: what is refused before it, and what is printed after it."""
 
+import logging
+import math
 import re
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
-from filelock import FileLock, Timeout
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from filelock import BaseFileLock
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from vae_lab.errors import ConfigError, RunFolderError, UserError, reason_of
+from vae_lab.files.locks import TakenError, take
 from vae_lab.sweeps.folders import failures
+from vae_lab.sweeps.swept_values import check_intervals, check_values, swept, values_of
 
+SUBMITIT = "hydra_plugins.hydra_submitit_launcher."  # its launchers end the sweep where a job is killed
 INTERRUPTED = 130  # exit code of a shell after Ctrl-C
+ELSEWHERE = "name another folder with sweep_dir=FOLDER"
 
 ONE_DEVICE = (
     "a run of a sweep has one device, since the processes for further ones would each start the whole sweep again; "
@@ -25,58 +32,91 @@ ONE_DEVICE = (
 
 
 class SweepCallback(Callback):
-    """Keeps the folder of the sweep, once Hydra knows it, and refuses what no run of a sweep may ask for."""
+    """Keeps the folder of the sweep, once Hydra knows it, and refuses what no run of a sweep may have."""
 
     folder: ClassVar[Path | None] = None
     trains: ClassVar[bool] = True
     searches: ClassVar[bool] = False
     failed_before: ClassVar[dict[str, int]] = {}
-    lock: ClassVar[FileLock | None] = None  # of a search, until the process ends
+    lock: ClassVar[BaseFileLock | None] = None  # of a search, until the process ends
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Refuse several devices for a run, a cluster for what is no training, and a second process for a search."""
-        for devices in (str(config.trainer.devices), *_swept("trainer.devices", config)):
-            if not is_one(devices):
-                _refuse(f"trainer.devices={devices}: {ONE_DEVICE}")
-        tasks = {config.task, *_swept("task", config)}
-        if "submitit_folder" in config.hydra.launcher and tasks != {"train"}:
-            _refuse(f"task={', '.join(sorted(tasks))}: jobs of a cluster are trainings; use hydra/launcher=basic")
-        SweepCallback.folder, SweepCallback.trains = Path(config.hydra.sweep.dir), config.task == "train"
-        SweepCallback.failed_before = failures(SweepCallback.folder)
-        SweepCallback.searches = "study_name" in config.hydra.sweeper
-        if SweepCallback.searches:
-            from vae_lab.sweeps.storage import take_up  # late: it imports optuna
+        """Refuse what no run of this sweep can do, and a second process for a search.
 
-            SweepCallback.lock = _alone(SweepCallback.folder)
-            take_up(config.hydra.sweeper)
+        Raises:
+            SystemExit: because of a mistake of the user, since Hydra would turn other exceptions into warnings.
+        """
+        folder = Path(config.hydra.sweep.dir)
+        was_there = folder.exists()
+        try:
+            _check(config, folder)
+            _try_locks(folder)
+            SweepCallback.searches = "study_name" in config.hydra.sweeper
+            if SweepCallback.searches:
+                logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs each of its parts at its import
+                from vae_lab.sweeps.storage import take_up  # late: it imports optuna
+
+                SweepCallback.lock = _alone(folder)
+                take_up(config.hydra.sweeper)
+        except (UserError, HydraException) as mistake:
+            if not was_there:
+                _discard_if_empty(folder)
+            raise SystemExit(2) from mistake
+        SweepCallback.folder, SweepCallback.trains = folder, config.task == "train"
+        SweepCallback.failed_before = failures(folder)
 
 
-def _refuse(reason: str) -> NoReturn:
-    print(f"vae_lab: {reason}", file=sys.stderr)
-    sys.exit(2)  # Hydra would make a warning of an exception
+def _check(config: DictConfig, folder: Path) -> None:
+    """Refuse what no run of the sweep can do.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    overrides = swept(config)
+    for devices in (str(config.trainer.devices), *values_of("trainer.devices", overrides)):
+        if not is_one(devices):
+            raise ConfigError("trainer.devices", devices, ONE_DEVICE)
+    launcher = str(config.hydra.launcher.get("_target_"))
+    if launcher.startswith(SUBMITIT):
+        choice = config.hydra.runtime.choices.get("hydra/launcher")
+        reason = "use hydra/launcher=parallel on this machine, hydra/launcher=slurm on a cluster"
+        raise ConfigError("hydra/launcher", choice, reason)
+    tasks = {config.task, *values_of("task", overrides)}
+    if "submitit_folder" in config.hydra.launcher and tasks != {"train"}:
+        reason = "only task=train runs on a cluster; use hydra/launcher=basic"
+        raise ConfigError("task", ", ".join(sorted(tasks)), reason)
+    if "study_name" not in config.hydra.sweeper:
+        check_intervals(overrides)
+    # a sweep that is finished needs no torch, which the check imports
+    runs = math.prod(
+        len(list(override.sweep_string_iterator())) for override in overrides if override.is_discrete_sweep()
+    )
+    if len(list(folder.glob("*/metrics.json"))) < runs:
+        check_values(config, overrides)
 
 
-def _alone(sweep: Path) -> FileLock:
-    """The lock of a search, for one process: a search that goes on ends the runs that it finds under way."""
+def _try_locks(sweep: Path) -> None:
+    """Raise DiskError if the runs could not lock their folders."""
     sweep.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(sweep / ".search.lock", blocking=False)
+    file = sweep / ".try.lock"
+    with suppress(TakenError):
+        lock = take(file, ELSEWHERE, wait=False)
+        file.unlink(missing_ok=True)
+        lock.release()
+
+
+def _alone(sweep: Path) -> BaseFileLock:
+    """The lock of a search, for one process: a search that continues ends the runs that it finds unfinished."""
     try:
-        lock.acquire()
-    except Timeout:
-        _refuse(f"sweep_dir={sweep}: another process is at work on this search; wait for it, or name another folder")
-    return lock
+        return take(sweep / ".search.lock", ELSEWHERE, wait=False)
+    except TakenError as error:
+        reason = "another process is at work on this search; wait for it, or name another folder"
+        raise RunFolderError(f"sweep_dir={sweep}: {reason}") from error
 
 
 def is_one(devices: Any) -> bool:
     """Whether ``trainer.devices`` names one device, by its number or by a list."""
     return re.fullmatch(r"'?(1|auto)'?|null|None|\[\d+\]", str(devices)) is not None
-
-
-def _swept(key: str, config: DictConfig) -> Iterator[str]:
-    """The values that a key has in the runs of a sweep, where the command line gives it several."""
-    for override in OverridesParser.create().parse_overrides(list(config.hydra.overrides.task)):
-        if override.key_or_group == key and override.is_discrete_sweep():
-            yield from override.sweep_string_iterator()
 
 
 @contextmanager
@@ -87,21 +127,29 @@ def concluded(arguments: Sequence[str]) -> Iterator[None]:
         arguments: words of the command line, the program first.
 
     Raises:
-        SystemExit: 1 where runs failed, 130 where a person stopped the sweep.
+        UserError, HydraException: if the sweep was refused before its first run.
+        SystemExit: 1 where runs failed, 130 where the user stopped the sweep.
     """
     SweepCallback.folder = None
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop.__cause__, UserError | HydraException):
+            raise stop.__cause__ from None
         stopped = isinstance(stop, KeyboardInterrupt) or stop.code == INTERRUPTED
         if SweepCallback.folder is None or not stopped:
+            if SweepCallback.folder is not None:
+                _discard_if_empty(SweepCallback.folder)
             raise
         print(f"\nstopped; to go on: {_command(arguments, SweepCallback.folder)}")
         sys.exit(INTERRUPTED)
-    except Exception:
+    except Exception as error:
         # an error of the launcher itself, or a mistake of the user
         if SweepCallback.folder is not None and not _discard_if_empty(SweepCallback.folder):
             print(f"\nended early; to go on: {_command(arguments, SweepCallback.folder)}")
+        if type(error).__module__.startswith(("optuna.", "sqlalchemy.")):
+            reason = f"the database of the search failed ({reason_of(error)})"
+            raise RunFolderError(f"sweep_dir={SweepCallback.folder}: {reason}; name another folder") from error
         raise
     if SweepCallback.folder is not None:
         _report(SweepCallback.folder, _command(arguments, SweepCallback.folder))
@@ -109,20 +157,20 @@ def concluded(arguments: Sequence[str]) -> Iterator[None]:
 
 def _report(folder: Path, again: str) -> None:
     if SweepCallback.trains:
-        from vae_lab.sweeps.report import write  # late: a single run has no use for it
+        from vae_lab.sweeps.report import write  # late: a single run does not need it
 
         write(folder)
-    # the failures of this command: their files are newer than before, or were not there
+    # the failures of this command: their files are new or newer
     failed = [name for name, written in failures(folder).items() if SweepCallback.failed_before.get(name) != written]
     if failed:
-        # a search would go on with other settings, and not repeat these
+        # a search would continue with other settings, and not repeat these
         remedy = "why is in their failure.txt" if SweepCallback.searches else f"to do them again: {again}"
         print(f"vae_lab: {len(failed)} failed; {remedy}", file=sys.stderr)
         sys.exit(1)
 
 
 def _discard_if_empty(folder: Path) -> bool:
-    """Delete the folder where it holds no runs yet, but only what is written before the first of them."""
+    """Delete the folder if it holds no runs, but at most what is written before the first one."""
     is_empty = not folder.is_dir() or {entry.name for entry in folder.iterdir()} <= {"multirun.yaml", ".search.lock"}
     if is_empty and folder.is_dir():
         shutil.rmtree(folder)
@@ -133,15 +181,6 @@ def _command(arguments: Sequence[str], folder: Path) -> str:
     program, *rest = arguments
     name = ["python", "-m", "vae_lab"] if Path(program).name == "__main__.py" else [Path(program).name]
     kept = [argument for argument in rest if not argument.startswith("sweep_dir=")]
-    # beside the first override, since argparse expects all overrides side by side
+    # before the first override, since argparse expects all overrides together
     place = next((i for i, argument in enumerate(kept) if re.match(r"[^-].*=", argument)), len(kept))
     return shlex.join([*name, *kept[:place], f"sweep_dir={folder}", *kept[place:]])
-
-
-def quoted(path: str) -> str:
-    """A path as a value that Hydra takes as it stands.
-
-    >>> print(quoted("sweep/hidden_dims=[300,300],seed=0"))
-    'sweep/hidden_dims=[300,300],seed=0'
-    """
-    return "'" + path.replace("'", "\\'") + "'"

@@ -5,16 +5,17 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from vae_lab.errors import RunFolderError
 from vae_lab.runs.folder import RunFolder, is_finished
 
-FAILURE = "failure.txt"  # one line, the reason; beside what the run left behind
+FAILURE = "failure.txt"  # one line, the reason; beside what else the run left
 LONGEST = 200  # bytes; file systems allow 255, and the lock beside a folder adds to its name
 
 
 def folder_name(overrides: str) -> str:
-    """The name of a run's folder: its overrides, where they can be a file name, else what is left of them and a hash.
+    """The name of a run's folder: its overrides, where they can be a file name, else a short form of them and a hash.
 
     >>> folder_name("hidden_dims=[256,256],loss.coeff=0.5")
     'hidden_dims=[256,256],loss.coeff=0.5'
@@ -28,6 +29,21 @@ def folder_name(overrides: str) -> str:
         return safe or "defaults"
     digest = hashlib.sha256(overrides.encode()).hexdigest()[:8]
     return f"{safe.encode()[: LONGEST - 9].decode(errors='ignore')}~{digest}"
+
+
+def search_database(folder: str) -> str:
+    """The address of the database of a search, in the folder of its sweep.
+
+    An address with ``?`` goes on with options, so that a folder's name that has one is written as a URI.
+
+    Args:
+        folder: folder of the sweep.
+
+    >>> search_database("outputs/a sweep"), search_database("what?")
+    ('sqlite:///outputs/a sweep/search.db', 'sqlite:///file:what%3F/search.db?uri=true')
+    """
+    file = f"{folder}/search.db"
+    return f"sqlite:///file:{quote(file)}?uri=true" if "?" in folder else f"sqlite:///{file}"
 
 
 def metrics_of(folder: Path) -> dict[str, Any] | None:
@@ -53,7 +69,7 @@ def criterion_name(metrics: Mapping[str, Any]) -> str:
 
 
 def criterion_of(metrics: Mapping[str, Any]) -> float:
-    """What a run is chosen by, lower is better: its best value, or the one of the test where that alone is left."""
+    """The criterion of a run, lower is better: its best value, or that of the test where no other is left."""
     name = criterion_name(metrics)
     return float(metrics.get(f"best/{name}", metrics[f"test/{name}"]))
 

@@ -43,7 +43,7 @@ def page(sweep: Sweep) -> str:
         criterion=sweep.quantity,
         chosen_by=sweep.chosen_by.name,
         warning=warning(sweep),
-        best=_best(sweep) if sweep.settings else None,
+        best=_best(sweep) if sweep.settings and sweep.is_on_one_scale else None,
         figures=_figures(sweep),
         samples=_samples(sweep),
         columns=[name_of(key) for key in sweep.keys],

@@ -4,22 +4,22 @@ import logging
 import math
 from pathlib import Path
 
-from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from vae_lab.errors import ConfigError, UserError
 from vae_lab.figures.quantities import quantity_of
-from vae_lab.sweeps.callback import ONE_DEVICE, is_one
+from vae_lab.files.locks import locked
+from vae_lab.sweeps.callback import ELSEWHERE, ONE_DEVICE, is_one
 from vae_lab.sweeps.folders import FAILURE, criterion_name, criterion_of, failure_of, metrics_of
 
 log = logging.getLogger(__name__)
 
 
 def run_of_sweep(config: DictConfig) -> float:
-    """Run, unless the run finished before; the reason of a failure is kept in the run's folder, and the sweep goes on.
+    """Run, unless the run finished before; the reason of a failure is kept in its folder, and the sweep continues.
 
-    A training that finished is left as it is, and one that was cut off is continued. A run that failed, and every
+    A training that finished does not change, and one that was cut off is continued. A run that failed, and every
     other task, is done again. Where another process is at work on the run, this one waits for it.
 
     Args:
@@ -31,7 +31,7 @@ def run_of_sweep(config: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     locks = folder.parent / ".locks"
     locks.mkdir(exist_ok=True)
-    with FileLock(locks / f"{folder.name}.lock"):
+    with locked(locks / f"{folder.name}.lock", ELSEWHERE):
         metrics = metrics_of(folder)
         if metrics is not None:
             value, words = criterion_of(metrics), quantity_of(criterion_name(metrics)).name
@@ -45,7 +45,7 @@ def run_of_sweep(config: DictConfig) -> float:
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             log.exception("failed: %s", reason)
-        folder.mkdir(exist_ok=True)  # a run that could not start took its folder away
+        folder.mkdir(exist_ok=True)  # a run that could not start deleted its folder
         (folder / FAILURE).write_text(reason + "\n")
         return math.inf
 

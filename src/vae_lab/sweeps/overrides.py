@@ -1,6 +1,6 @@
-"""The overrides that a run was made of: as its folder keeps them, or as the folder is named by them.
+"""The overrides of a run: from a file in its folder, or from the folder's name.
 
-They may come from strangers, and are only ever shown: as a command to paste, and as values in a report.
+They may come from strangers, and are only shown: as a command to paste, and as values in a report.
 """
 
 import re
@@ -29,7 +29,7 @@ def overrides_of(run: Path) -> list[str] | None:
 
 
 def settings_in(name: str) -> Leaves:
-    """The settings that a run folder is named by; empty where its name is no overrides."""
+    """The settings in the name of a run folder; empty where the name is not made of overrides."""
     found: Leaves = {}
     for override in map(_parsed, _overrides_in(name) or []):
         if override is None:
@@ -41,7 +41,7 @@ def settings_in(name: str) -> Leaves:
 
 
 def _overrides_in(name: str) -> list[str] | None:
-    """The parts of a folder's name that ``sweeps.folders.folder_name`` gave it; None where it cannot be taken back.
+    """The overrides from which ``sweeps.folders.folder_name`` made a name; None where they cannot be found.
 
     >>> _overrides_in("+hidden_dims=[256,256],loss.coeff=0.5"), _overrides_in("defaults")
     (['+hidden_dims=[256,256]', 'loss.coeff=0.5'], [])
@@ -56,7 +56,7 @@ def _overrides_in(name: str) -> list[str] | None:
 
 
 def _parsed(item: str) -> Override | None:
-    """One override; None for what is none, for one of several values, and for what a terminal would not show."""
+    """One override; None for anything else, for several values, and for characters that are not printable."""
     try:
         override = OverridesParser.create().parse_override(item)
     except HydraException:

@@ -14,7 +14,7 @@ LONGEST = 60  # characters of a text inside a figure
 
 
 def drawn(sweep: Sweep) -> dict[str, Figure]:
-    """The figures of a sweep by their headings: what the swept keys do, and the learning curves of all runs."""
+    """The figures of a sweep by their headings: the effect of the swept keys, and the learning curves of all runs."""
     if not sweep.settings:
         return {}
     found = {_heading(sweep): _over_keys(sweep)}
@@ -37,7 +37,7 @@ def _heading(sweep: Sweep) -> str:
 
 
 def _over_keys(sweep: Sweep) -> Figure:
-    """A figure for as many axes as there are: by seed, a line, a table, or parallel coordinates."""
+    """The figure for the number of axes: by seed, a line, a table, or parallel coordinates."""
     settings, titles = sweep.settings, {sweep.chosen_by.name: BEST, f"test {sweep.quantity.name}": TEST}
     axes = [_axis(keys, settings) for keys in sweep.axes]
     if not axes:

@@ -1,4 +1,4 @@
-"""The story of ``task=report``: ``sweep.csv``, ``report.html`` and a short table for the terminal."""
+"""What ``task=report`` writes: ``sweep.csv``, ``report.html`` and a short table for the terminal."""
 
 import csv
 from io import StringIO
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vae_lab.config.settings import name_of, shown
 from vae_lab.files.atomic import replace_file
+from vae_lab.paths import argument
 from vae_lab.sweeps.best_setting import best_command, how_sure, mean_and_spread, over_seeds, row_of, warning
 from vae_lab.sweeps.html_report import page
 from vae_lab.sweeps.runs import TEST
@@ -15,7 +16,7 @@ ROWS = 12  # of the table on the terminal
 
 
 def write(sweep_dir: Path) -> None:
-    """Write ``sweep.csv`` and ``report.html`` into a folder of runs, and print what they answer.
+    """Write ``sweep.csv`` and ``report.html`` into a folder of runs, and print their summary.
 
     Args:
         sweep_dir: folder that holds the runs, at any depth.
@@ -46,21 +47,21 @@ def csv_of(sweep: Sweep) -> str:
 
 
 def summary(sweep: Sweep) -> str:
-    """The table of settings, the answer, what did not finish, and where the report lies."""
-    lines = ["", *_table(sweep)]
-    if sweep.settings:
+    """The table of settings, the answer, what did not finish, and where the report is."""
+    reason = warning(sweep)
+    lines = [*(["", reason] if reason else []), "", *_table(sweep)]
+    if sweep.settings and not reason:
         best = sweep.settings[0]
         measured = f"test {sweep.quantity.name} {mean_and_spread(best, TEST)}"
         lines += ["", f"best: {best.label}, {measured}, {over_seeds(best)}"]
         lines += how_sure(sweep)
-    if reason := warning(sweep):
-        lines.append(reason)
-    if command := best_command(sweep):
-        lines += ["", command]
+        if command := best_command(sweep):
+            lines += ["", command]
     if sweep.unfinished:
         lines += ["", *(f"{run.status}: {run.name}: {run.failure or '-'}" for run in sweep.unfinished[:ROWS])]
         lines += [f"… and {len(sweep.unfinished) - ROWS} more"] if len(sweep.unfinished) > ROWS else []
-    return "\n".join([*lines, "", f"report: {sweep.folder / 'report.html'}", f"tensorboard --logdir {sweep.folder}"])
+    watch = f"tensorboard {argument('--logdir', sweep.folder)}"
+    return "\n".join([*lines, "", f"report: {sweep.folder / 'report.html'}", watch])
 
 
 def _table(sweep: Sweep) -> list[str]:

@@ -14,8 +14,8 @@ from vae_lab.runs.folder import RunFolder, is_finished, is_finite_number
 from vae_lab.sweeps.folders import FAILURE, criterion_name, failure_of
 from vae_lab.sweeps.overrides import settings_in
 
-MARKS = ("config.yaml", "metrics.json", FAILURE)  # files of a run; one that was cut off early may have its log alone
-# names of figures in which {criterion} stands for the one that the run is chosen by
+MARKS = ("config.yaml", "metrics.json", FAILURE)  # files of a run; one that was cut off early may have only its log
+# names of figures; {criterion} is replaced by the name of the run's criterion
 BEST, TEST = "best/{criterion}", "test/{criterion}"
 
 
@@ -89,8 +89,8 @@ def find(sweep_dir: Path | str | None) -> list[Path]:
 def read(sweep_dir: Path) -> list[Run]:
     """The training runs of a folder.
 
-    A run with a damaged file counts as failed. Of a run that failed before it wrote its config, the folder's name says
-    the settings; the others are assumed to be those of the other runs.
+    A run with a damaged file counts as failed. For a run that failed before it wrote its config, the folder's name
+    gives settings; the others are assumed to be those of the other runs.
 
     Args:
         sweep_dir: folder that holds the runs.
@@ -107,11 +107,11 @@ def read(sweep_dir: Path) -> list[Run]:
 
 
 def criterion_by_epoch(history: Sequence[Mapping[str, float]], criterion: str) -> list[tuple[int, float]]:
-    """Epochs, counted from 1, and what the run is chosen by after each, where it is a finite number.
+    """Epochs, counted from 1, and the criterion after each, where it is a finite number.
 
     Args:
         history: what the run measured in each epoch.
-        criterion: name of the figure that it is chosen by.
+        criterion: name of the figure that the run is chosen by.
     """
     name = f"val/{criterion}"
     if not any(name in row for row in history):  # nothing was held out for validation
@@ -161,13 +161,13 @@ def _measured(folder: RunFolder, history: list[dict[str, float]]) -> dict[str, A
     """The metrics of a run; a finished one must have the value of its criterion.
 
     Raises:
-        RunFolderError: if it has not, or the file is damaged.
+        RunFolderError: if that is missing, or the file is damaged.
     """
     metrics = folder.read_metrics()
     if not is_finished(metrics):
         return metrics
     criterion = criterion_name(metrics)
-    # where the file was lost and task=evaluate wrote another, that has only what can be tested again
+    # if the file was lost, task=evaluate wrote another, with only what can be measured again
     best = min((value for _, value in criterion_by_epoch(history, criterion)), default=None)
     metrics = {f"best/{criterion}": best} | metrics
     if metrics[f"best/{criterion}"] is None:

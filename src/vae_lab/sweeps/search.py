@@ -1,4 +1,4 @@
-"""A search with Optuna ends runs early that will not be the best."""
+"""Ends runs of a search early that will not be the best."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class Pruning(Callback):
     any other. Source: Golovin et al., Google Vizier (2017), https://doi.org/10.1145/3097983.3098043, the median rule.
 
     Args:
-        after_runs: number of runs that come to their end before one ends early.
+        after_runs: number of runs that finish before any ends early.
         after_epochs: number of first epochs in which no run ends early.
     """
 
@@ -28,7 +28,7 @@ class Pruning(Callback):
         """Find this run in the search.
 
         Raises:
-            ConfigError: if the run is no part of a search.
+            ConfigError: if the run is not part of a search.
         """
         import optuna  # late: a run folder can be read where it is not installed
 
@@ -40,11 +40,11 @@ class Pruning(Callback):
         study = optuna.load_study(study_name=name, storage=storage, pruner=pruner)
         overrides = set(hydra.overrides.task)
         for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            # the sweeper writes them in just this way
+            # the sweeper writes them in exactly this form
             if {f"{key}={value}" for key, value in trial.params.items()} <= overrides:
                 study_id = storage.get_study_id_from_name(name)
                 trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
-                # the only way to a trial that another process has begun: a study gives out new ones and copies
+                # the only way to a trial that another process started: a study gives only new ones and copies
                 self.trial = optuna.trial.Trial(study, trial_id)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,8 +1,8 @@
 """The runs of a sweep as a job array of SLURM, whose jobs may be killed at any time.
 
 Submitit puts a job that is about to reach its time limit back into the queue. But its launcher ends the whole sweep
-where a job is killed, and it learns of that from SLURM's accounting only, which not every cluster has. Here the queue
-is asked, and the result of a run is read from its folder.
+when a job is killed, and learns of that only from SLURM's accounting, which not every cluster has. Here we ask the
+queue, and read the result of a run from its folder.
 """
 
 import logging
@@ -36,7 +36,7 @@ SHARED = {"timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "me
 
 
 def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-    """Run all of them, and those again whose job was killed.
+    """Run all runs, and repeat those whose job was killed.
 
     Args:
         launcher: Hydra's launcher, with its ``config`` and the ``params`` of its YAML.

@@ -1,4 +1,4 @@
-"""A sweep as it lies on the disk: the keys in which its runs differ, and its settings, with seeds folded together."""
+"""A sweep as it is on the disk: the keys in which its runs differ, and its settings, with seeds folded together."""
 
 import re
 import statistics
@@ -45,7 +45,7 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """The swept keys and their values, as a person types them."""
+        """The swept keys and their values, as users type them."""
         return label_of(self.values) or "the one setting"
 
 
@@ -74,12 +74,12 @@ class Sweep:
 
     @property
     def criteria(self) -> list[str]:
-        """The names of the figures that the finished runs are chosen by; of one kind of model there is one."""
+        """The names of the figures that the finished runs are chosen by; one kind of model has one."""
         return sorted({run.criterion for run in self.finished})
 
     @property
     def quantity(self) -> Quantity:
-        """The words for what the runs are chosen by."""
+        """The words for the criterion of the runs."""
         if len(self.criteria) > 1:
             return Quantity("criterion")
         return quantity_of(self.criteria[0] if self.criteria else "nelbo")
@@ -108,9 +108,12 @@ class Sweep:
 
     @property
     def is_on_one_scale(self) -> bool:
-        """Whether the runs are chosen by one figure, of one data set and one kind of likelihood."""
+        """Whether the runs are chosen by one figure, of one data set and one class of likelihood.
+
+        The arguments of a likelihood change its densities, not the pixels that they are of.
+        """
         same = (self.criteria, *(self.facts(name) for name in ("data", "binarization", "is_likelihood")))
-        return all(len(values) < 2 for values in same) and not any(key.startswith("likelihood.") for key in self.keys)
+        return all(len(values) < 2 for values in same) and not {f"likelihood{CLASS}", "data.sha256"} & set(self.keys)
 
 
 def swept_keys(runs: Sequence[Run]) -> list[str]:
@@ -120,7 +123,7 @@ def swept_keys(runs: Sequence[Run]) -> list[str]:
     run (``encoder.hidden_dims`` and ``hidden_dims``). An argument counts where it differs between runs of the same
     class: of ``prior=mixture,vamp`` only the class counts.
     """
-    # in the order of the configs; a key that only some have stands where it first appears
+    # in the order of the configs; a key that only some have comes where it first appears
     keys = list(dict.fromkeys(key for run in runs for key in run.settings))
     runs = [run for run in runs if run.settings]
     # a run without a config has only what its folder's name says, where no key follows another
@@ -141,7 +144,7 @@ def independent(keys: Sequence[str], settings: Sequence[Setting]) -> list[list[s
 def folded(runs: Sequence[Run], keys: Sequence[str]) -> list[Setting]:
     """The finished runs, seeds folded together, the setting with the best mean first.
 
-    Of runs that repeat a seed of the same settings only the first counts, so that a repetition is no second seed.
+    Of runs that repeat a seed of the same settings only the first counts, since a repetition is not a second seed.
     """
     groups: dict[str, dict[str, Run]] = defaultdict(dict)
     for run in runs:
@@ -175,7 +178,7 @@ def values_of(run: Run, keys: Sequence[str]) -> Leaves:
 
 
 def label_of(values: Leaves) -> str:
-    """Keys and values as a person types them."""
+    """Keys and values as users type them."""
     return "  ".join(f"{name_of(key)}={shown(key, value)}" for key, value in values.items())
 
 

@@ -1,1 +1,1 @@
-"""What one command does, from a composed config to its results: one short story in each file."""
+"""What each task does, from a composed config to its results."""

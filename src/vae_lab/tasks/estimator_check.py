@@ -10,7 +10,7 @@ from vae_lab.errors import ConfigError
 from vae_lab.evaluation.kl_estimates import kl_curve
 from vae_lab.figures import curves
 from vae_lab.figures.style import render
-from vae_lab.models import VAE
+from vae_lab.randomness import fixed_noise
 from vae_lab.runs.folder import RunFolder
 from vae_lab.tasks.start import start
 from vae_lab.tasks.summary import estimator_table
@@ -21,25 +21,27 @@ COUNTS = torch.arange(1, 3902, 100)  # samples of z for each image, as in the co
 
 
 def estimator_check(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> float:
-    """Compare the Monte Carlo KL of an untrained model with its value; gives the difference in standard errors.
+    """Compare the Monte Carlo KL of an untrained model with its value; returns the difference in standard errors.
 
     Args:
         config: config of the run.
-        folder: folder of the run, new.
+        folder: new folder of the run.
         overrides: overrides that the config was composed from.
 
     Raises:
         ConfigError: if the model has no posterior and prior, or the KL's value cannot be found.
     """
     data, training = start(config, folder)
-    model = training.model
-    if not isinstance(model, VAE):
-        raise ConfigError("model", type(model).__name__, "has not one posterior and one prior to compare; use vae")
     data.prepare_data()
     data.setup()
     x, _ = next(iter(data.train_dataloader()))
+    with fixed_noise(0, training.model.device):
+        latents = training.model.draw(training.model.infer(x), x, 1).latents
+    if len(latents) != 1:
+        reason = "has no single posterior and prior to compare; use vae"
+        raise ConfigError("model", type(training.model).__name__, reason)
     try:
-        found = kl_curve(model.infer(x), model.prior(), COUNTS)
+        found = kl_curve(latents[0].q, latents[0].p, COUNTS)
     except ValueError as reason:
         raise ConfigError("latent_dim", config.latent_dim, str(reason)) from reason
     folder.write_config(config)

@@ -2,16 +2,17 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from hydra.utils import get_class
+from lightning import Trainer
 from omegaconf import DictConfig
 
 from vae_lab.config.build import build_data, build_training
 from vae_lab.config.saved import read_config, read_model
-from vae_lab.config.settings import hold_to
+from vae_lab.config.settings import check_overrides, key_of
 from vae_lab.data import ImageDataModule
 from vae_lab.data.binarization import scale
 from vae_lab.errors import ConfigError, NotOffered, RunFolderError
@@ -21,23 +22,27 @@ from vae_lab.figures.style import render
 from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
 from vae_lab.runs.folder import RunFolder
+from vae_lab.tasks.checks import check_limit
 from vae_lab.tasks.process import in_sweep
 from vae_lab.tasks.start import set_matmul
 from vae_lab.tasks.summary import facts_of, table, tested
 from vae_lab.tasks.trainer import make_trainer
+from vae_lab.training import hardware
 from vae_lab.training.figures import FigureCallback
 
 log = logging.getLogger(__name__)
 
-# what a command may say of a finished run
-ALLOWED = ("task", "run_dir", "trainer", "evaluation", "debug", "data.root", "hydra")
+# overrides that may come with task=evaluate
+ALLOWED = ("task", "run_dir", "trainer", "threads", "evaluation", "debug", "data.root", "hydra")
+# arguments of the Trainer that say how long and how it trains
+OF_TRAINING = ("max_", "min_", "gradient_clip_", "limit_train_batches", "detect_anomaly", "enable_model_summary")
 COPIES = 20  # samples shown beside the training image that is nearest to them
 
 Figures = dict[str, float]
 
 
 def evaluate(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> float:
-    """Test a finished run again, on the device that this command names; gives the test figure of its criterion.
+    """Test a finished run again, on the device that this command names; returns the test figure of its criterion.
 
     Args:
         config: config of this command.
@@ -45,18 +50,19 @@ def evaluate(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) ->
         overrides: overrides of this command.
 
     Raises:
-        UserError: for a mistake that the user can mend.
+        UserError: for a mistake that the user can correct.
     """
-    reason = "a finished run keeps its own settings, but for trainer.*, evaluation.*, debug and data.root"
-    hold_to(overrides, ALLOWED + (("sweep_dir",) if in_sweep() else ()), reason)
+    _check(overrides)
     saved = _config_for(config, folder)
     before = _metrics_before(folder)
     model, data = read_model(folder, saved), build_data(saved)  # in this order: a refusal names the folder's file
+    hardware.set_threads(config.threads)
     set_matmul(saved, model)
     trainer = make_trainer(saved, folder, [], loggers=False)
     if trainer.world_size > 1:
-        raise ConfigError("trainer.devices", config.trainer.devices, "a finished run is looked at on one device; use 1")
-    # where the run was trained stays as the run says; what it is, its config says
+        raise ConfigError("trainer.devices", config.trainer.devices, "a finished run is evaluated on one device; use 1")
+    check_figures_stay(trainer, data, before)
+    # device and versions stay those of training; the other facts come from the config
     of_training = {name: before[name] for name in ("device", "versions") if isinstance(before.get(name), str)}
     metrics = before | facts_of(saved, trainer, model) | of_training
     metrics |= tested(trainer, build_training(saved, model), data)
@@ -71,12 +77,35 @@ def evaluate(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) ->
     return float(metrics[f"test/{model.criterion}"])
 
 
+def _check(overrides: Sequence[str]) -> None:
+    """Refuse overrides that would change what the run is, or change nothing."""
+    reason = "a finished run keeps its own settings, except trainer.*, threads, evaluation.* and data.root"
+    check_overrides(overrides, ALLOWED + (("sweep_dir",) if in_sweep() else ()), reason)
+    for override in overrides:
+        if (key := key_of(override)).startswith(tuple(f"trainer.{name}" for name in OF_TRAINING)):
+            raise ConfigError(key, override.partition("=")[2], "a finished run is not trained; leave it out")
+
+
+def check_figures_stay(trainer: Trainer, data: ImageDataModule, before: Mapping[str, Any]) -> None:
+    """Refuse a limit that is less than a batch, or whose figures would replace those of more images."""
+    data.prepare_data()
+    data.trainer = trainer
+    data.setup()
+    key, limit, loader = "trainer.limit_test_batches", trainer.limit_test_batches, data.test_dataloader()
+    check_limit(key, limit, len(loader))
+    batches = int(limit * len(loader)) if isinstance(limit, float) else limit
+    tested, images = min(batches * data.eval_batch_size, len(data.test_images)), int(before.get("test/n", 0))
+    if tested < images:
+        reason = f"figures of {tested:,} images would replace those of {images:,}; leave it out (debug=fast sets it)"
+        raise ConfigError(key, limit, reason)
+
+
 def _config_for(config: DictConfig, folder: RunFolder) -> DictConfig:
-    """The saved config, with what this command says of where the run is looked at."""
+    """The saved config, with this command's settings of where the run is evaluated."""
     saved = read_config(folder)
     saved.trainer = config.trainer
     saved.data.root = config.data.root
-    # other callbacks have no part in a test, and one that writes checkpoints has no place in it
+    # only those that draw: the others have nothing to do in a test, or would write checkpoints
     callbacks = {name: node for name, node in (saved.callbacks or {}).items() if node}
     draws = {name: issubclass(get_class(node._target_), FigureCallback) for name, node in callbacks.items()}
     saved.callbacks = {name: node for name, node in callbacks.items() if draws[name]}
@@ -84,7 +113,7 @@ def _config_for(config: DictConfig, folder: RunFolder) -> DictConfig:
 
 
 def _metrics_before(folder: RunFolder) -> dict[str, Any]:
-    """The figures that the run has already; refused now if they would be no table in the end."""
+    """The figures that the run already has; refused now if no table could be made of them at the end."""
     metrics = folder.read_metrics()
     try:
         if metrics:
@@ -96,7 +125,7 @@ def _metrics_before(folder: RunFolder) -> dict[str, Any]:
 
 
 def _offered(name: str, measure: Callable[[], Figures]) -> Figures:
-    """What a measurement gives; nothing, and a word, where the model does not offer what it needs."""
+    """Figures of a measurement; none, and a line in the log, where the model does not offer what it needs."""
     try:
         return measure()
     except NotOffered as reason:
@@ -119,7 +148,7 @@ def _judge(model: Model, data: ImageDataModule, folder: RunFolder, n: int) -> di
     if len(data.labels or ()) < 2:
         log.info("samples: left out, the images have no labels that a classifier could learn to tell apart")
         return {}
-    from vae_lab.evaluation import (  # late: training has no use for it, and they import slowly
+    from vae_lab.evaluation import (  # late: training does not need them, and they import slowly
         classifier,
         sample_quality,
     )
@@ -128,7 +157,8 @@ def _judge(model: Model, data: ImageDataModule, folder: RunFolder, n: int) -> di
     training, labels, test = (part.to(model.device) for part in (training, labels, test))
     net = classifier.classifier(data.folder / "classifier.pt", training, labels, len(data.labels or ()))
     with fixed_noise(0, model.device), torch.no_grad():
-        drawn = torch.cat([model.sample(len(part)) for part in torch.arange(n).split(classifier.AT_ONCE)])
+        parts = torch.arange(n).split(min(classifier.AT_ONCE, model.at_once))
+        drawn = torch.cat([model.sample(len(part)) for part in parts])
         found, distances, indices = sample_quality.samples_judged(net, drawn, test, training)
         found |= _offered("labels from codes", lambda: _judge_codes(model, data))
     _, probabilities = net.look(scale(test))

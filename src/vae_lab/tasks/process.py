@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from vae_lab.config.check import check
-from vae_lab.errors import DiskError, Interrupted, UserError
+from vae_lab.errors import ConfigError, DiskError, Interrupted, UserError, unusable
 from vae_lab.runs.folder import RunFolder
-from vae_lab.tasks.summary import shown
+from vae_lab.runs.resume import next_step
 from vae_lab.training import hardware
 from vae_lab.training.signals import Interruption
 
@@ -28,65 +30,84 @@ def rank() -> int:
 
 def in_sweep() -> bool:
     """Whether this run is one of a multirun."""
-    return HydraConfig.get().mode == RunMode.MULTIRUN
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 @contextmanager
 def started(config: DictConfig) -> Iterator[RunFolder]:
-    """Set the process up and check the config; gives the folder that Hydra made for it.
+    """Set the process up and check the config; yields the folder that Hydra made for it.
 
     Args:
         config: config of this command, as composed.
 
     Raises:
-        UserError: for a mistake that the user can mend; a folder that holds nothing yet is deleted.
+        UserError: for a mistake that the user can correct; a folder that holds nothing yet is deleted.
     """
     written = RunFolder(HydraConfig.get().runtime.output_dir)
     _quiet_lightning()
     hardware.set_up()
     try:
         check(config)
-        yield written
+        with hardware.threads_restored():
+            yield written
     except UserError:
         if rank():
             sys.exit(2)  # the first process says why
         written.discard_if_empty(with_folder=config.task != "evaluate" and not config.resume)
         raise
     except OSError as error:
-        raise DiskError(f"{error.filename or written.path}: {error.strerror}") from error
+        raise DiskError(unusable(error)) from error
 
 
 def alone(folder: RunFolder) -> AbstractContextManager[None]:
-    """Keep other runs out of the folder; of several processes that work on one run the first does it."""
+    """Keep other runs out of the folder; of several processes of one run, the first does it."""
     return nullcontext() if rank() else folder.alone()
 
 
 @contextmanager
+def claimed_or_clear(folder: RunFolder) -> Iterator[None]:
+    """Take back what a run wrote that was refused before its first checkpoint, so that no folder is left."""
+    is_new = not rank() and not folder.config_file.exists()
+    try:
+        yield
+    except (ConfigError, OmegaConfBaseException, HydraException, ImportError):
+        if is_new and not folder.checkpoints.exists():
+            folder.clear()
+        raise
+
+
+@contextmanager
 def ended_by_signals(interruption: Interruption, folder: RunFolder) -> Iterator[None]:
-    """End the process where a signal stopped the training inside, and say how it goes on."""
+    """End the process where a signal stopped the training inside, and print how to continue."""
     try:
         with interruption.listening():
             yield
     except Interrupted as stop:
-        # a sweep says itself how it goes on
-        again = "" if in_sweep() else f"; to go on: python -m vae_lab resume={shown(folder.path)}"
-        log.info("stopped %s%s", interruption.moment, again)
+        # a sweep prints its own command
+        step = None if in_sweep() else next_step(folder)
+        log.info("stopped %s%s", interruption.moment, f"; to go on: python -m vae_lab {step}" if step else "")
         sys.exit(128 + stop.number)  # as a shell counts signals
 
 
 def _quiet_lightning() -> None:
-    """Leave out what says nothing to a person who runs this program, and what the first process has said."""
+    """Leave out messages that users of this program do not need, or that the first process prints already."""
     if rank():
         logging.getLogger().setLevel(logging.ERROR)
     # its own handler prints beside Hydra's, and the run announces itself
-    logging.getLogger("lightning").handlers.clear()
-    for library in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(library).setLevel(logging.WARNING)
-    # about its own use of torch, a validation that is not wanted, and logging by step, where this program logs by epoch
+    for library in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(library)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.WARNING)
+    for callback in ("early_stopping", "model_summary"):  # they speak only where the config asks for it
+        logging.getLogger(f"lightning.pytorch.callbacks.{callback}").setLevel(logging.INFO)
+    warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU.*")  # it is refused
+    warnings.filterwarnings("ignore", message=".*is supported for historical reasons.*")  # precision=16, precision=bf16
+    # about its own use of torch, a validation that is turned off, and logging by step, where this program logs by epoch
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the figures are sums over all processes
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
-    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")  # a run that goes on
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")  # a resumed run
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*`dataloader_iter`.*")  # training_step handles what they warn about

@@ -3,39 +3,47 @@
 import logging
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from vae_lab.config.saved import config_of_resumed
+from vae_lab.config.saved import config_of_resumed, read_config
+from vae_lab.errors import UserError
 from vae_lab.runs.folder import RunFolder
 from vae_lab.runs.output_folder import output_dir
 from vae_lab.runs.resume import checkpoint_of
 from vae_lab.tasks.estimator_check import estimator_check
 from vae_lab.tasks.evaluate import evaluate
-from vae_lab.tasks.process import alone, rank, started
+from vae_lab.tasks.process import alone, claimed_or_clear, rank, started
 from vae_lab.tasks.summary import shown
 from vae_lab.tasks.train import train
 
 log = logging.getLogger(__name__)
 
+IN_PYTHON = (
+    "run belongs to the command line, where Hydra gives each run its folder; in Python, put a model and a loss into "
+    "vae_lab.Training and train it with a Lightning Trainer, as README says under 'In Python'"
+)
+
 
 def run(config: DictConfig, again: bool = False) -> float:
-    """Do what ``task`` says; gives the figure that a sweep compares.
+    """Do what ``task`` says; returns the figure that a sweep compares.
 
     Args:
         config: config of this command, as composed.
-        again: delete what a run that did not finish left behind in this folder.
+        again: whether to delete what a run that did not finish left in this folder.
 
     Raises:
-        UserError: for a mistake that the user can mend; a folder that holds nothing yet is deleted.
+        UserError: for a mistake that the user can correct; a folder that holds nothing yet is deleted.
     """
+    if not HydraConfig.initialized() or OmegaConf.is_missing(HydraConfig.get().runtime, "output_dir"):
+        raise UserError(IN_PYTHON)
     overrides = list(HydraConfig.get().overrides.task)
     with started(config) as written:
         folder = written
         if not rank():
-            # asked again: a multirun and an explicit hydra.run.dir skip the check inside hydra.run.dir
+            # checked again: a multirun and an explicit hydra.run.dir skip the check inside hydra.run.dir
             where = output_dir(config.task, config.run_dir, config.sweep_dir, config.resume, str(written.path))
             folder = RunFolder(where)
-        with alone(folder):
+        with alone(folder), claimed_or_clear(folder):
             if again:
                 written.clear()
             if config.resume:
@@ -65,5 +73,6 @@ def carry_on(config: DictConfig) -> float:
         config: config of the run, as composed.
     """
     with started(config) as folder, alone(folder):
-        config.matmul = folder.read_plain_config().get("matmul", config.matmul)  # as before the run was cut off
+        before = read_config(folder)
+        config.matmul, config.threads = before.matmul, before.get("threads", "auto")  # as before the run was cut off
         return go_on(config, folder)

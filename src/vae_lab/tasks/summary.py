@@ -1,4 +1,4 @@
-"""What a run says of itself: facts, figures and tables."""
+"""Facts, figures and tables of a run."""
 
 import platform
 import re
@@ -9,19 +9,23 @@ from typing import Any
 import lightning
 import torch
 from lightning import Trainer
+from lightning.pytorch.callbacks.early_stopping import EarlyStopping, EarlyStoppingReason
+from lightning.pytorch.plugins.precision import Precision
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lab.config.settings import follows, name_of, parts_of, settings_of
-from vae_lab.config.settings import shown as value_shown
+from vae_lab.config.columns import columns_of
+from vae_lab.config.settings import parts_of
 from vae_lab.data import ImageDataModule
 from vae_lab.evaluation.kl_estimates import KLEstimates
 from vae_lab.figures.quantities import quantity_of
 from vae_lab.models import Model
+from vae_lab.paths import argument
 from vae_lab.training.module import Training
+from vae_lab.training.progress import Clock, duration, steps_of
 
 
 def shown(path: Path) -> Path:
-    """A path as a person would type it."""
+    """A path as users type it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
@@ -34,7 +38,7 @@ def is_likelihood(config: DictConfig) -> bool:
 
 
 def facts_of(config: DictConfig, trainer: Trainer, model: Model) -> dict[str, Any]:
-    """What a reader must know beside the figures."""
+    """What a reader must know besides the figures."""
     versions = {"python": platform.python_version(), "torch": torch.__version__, "lightning": lightning.__version__}
     return {
         "data": config.data.name,
@@ -69,27 +73,20 @@ def hparams_of(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]
         config: config of the run.
         choices: choice of each group, as Hydra made them.
     """
-    # resolved, as it is in the run folder: a value that follows another is then known by being equal
+    # resolved, as it is in the run folder: a value that follows another is then recognised, as they are equal
     resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
     assert isinstance(resolved, DictConfig)
-    settings = settings_of(resolved)
-    found = {
-        name_of(key): value if _is_number(value) else value_shown(key, value)
-        for key, value in settings.items()
-        if key != "task" and not key.endswith("._partial_") and not follows(key, [settings])
-    }
+    found = columns_of(resolved)
     return found | {name: str(choice) for name, choice in choices.items() if name in found}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 # --- figures --------------------------------------------------------------------------------------------------
 
 
 def tested(trainer: Trainer, training: Training, data: ImageDataModule) -> dict[str, float]:
-    """Test figures of a model; the figure callbacks of the trainer draw after the test."""
+    """Test figures of a model, computed in float32; the figure callbacks of the trainer draw after the test."""
+    training.float()
+    trainer.strategy.precision_plugin = Precision()
     trainer.test(training, data, verbose=False)
     return {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
 
@@ -100,21 +97,43 @@ def best_of(model: Model) -> dict[str, float]:
     def chosen(row: dict[str, float]) -> float:
         return row[name] if (name := f"val/{model.criterion}") in row else row[f"train/{model.criterion}"]
 
-    best = min(model.history, key=chosen)
+    # an epoch without validation has a figure of training only, which is no rival of the others'
+    validated = [row for row in model.history if f"val/{model.criterion}" in row]
+    best = min(validated or model.history, key=chosen)
     figures = {f"best/{name}": value for name, value in best.items() if "/" in name}
     return {"best/epoch": int(best["epoch"]) + 1, f"best/{model.criterion}": chosen(best), **figures}
+
+
+def why_stopped_early(trainer: Trainer, model: Model) -> str | None:
+    """One line for a training that ended before its last epoch or step, with its best epoch; None for others."""
+    if trainer.global_step >= steps_of(trainer):
+        return None
+    reasons = []
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, EarlyStopping) and callback.stopping_reason_message:
+            is_usual = callback.stopping_reason == EarlyStoppingReason.PATIENCE_EXHAUSTED
+            usual = f"{callback.monitor} did not improve for {callback.wait_count} epochs."
+            said = callback.stopping_reason_message.removesuffix(" Signaling Trainer to stop.")
+            reasons.append(usual if is_usual else said)
+        if isinstance(callback, Clock) and callback.limit is not None and callback.time_elapsed() >= callback.limit:
+            reasons.append(f"trainer.max_time={duration(callback.limit)} is over.")
+    best = best_of(model)
+    figure = f"{quantity_of(model.criterion).name} {best[f'best/{model.criterion}']:.2f} in epoch {best['best/epoch']}"
+    return f"stopped early, in epoch {len(model.history)}: {' '.join(reasons)} Best {figure}"
 
 
 # --- tables ---------------------------------------------------------------------------------------------------
 
 
 def announcement(config: DictConfig, model: Model, trainer: Trainer, folder: Path, checkpoint: Path | None) -> str:
-    """What a run says before it trains: its parts, size, device, length and folder."""
+    """What a run prints before it trains: its parts, size, device, length and folder."""
     parts = parts_of(config)
     named = ("data", "model", "encoder", "posterior", "decoder", "likelihood", "prior", "loss")
-    usual = {"model": "vae", "posterior": "diagonal_normal"}  # not worth a word
+    usual = {"model": "vae", "posterior": "diagonal_normal"}  # not shown
     steps = trainer.max_steps
     length = f"{trainer.max_epochs} epochs" if steps < 0 else f"{steps:,} steps"
+    limits = [callback.limit for callback in trainer.callbacks if isinstance(callback, Clock)]  # type: ignore[attr-defined]
+    length += "".join(f" or {duration(limit)}" for limit in limits if limit)
     lines = [
         "  ".join(f"{part}={parts[part]}" for part in named if part in parts and parts[part] != usual.get(part)),
         f"{parameters_of(model):,} parameters on {device_name(trainer)}, up to {length}, into {shown(folder)}",
@@ -124,7 +143,7 @@ def announcement(config: DictConfig, model: Model, trainer: Trainer, folder: Pat
 
 
 def table(metrics: Mapping[str, Any], folder: Path) -> str:
-    """The figures of a run as a few aligned lines, and where the rest lies."""
+    """The figures of a run as a few aligned lines, and where the rest is."""
     criterion = str(metrics.get("criterion", "nelbo"))
     words = quantity_of(criterion)
     unit = f"{words.unit}, " if words.unit else ""
@@ -147,7 +166,7 @@ def table(metrics: Mapping[str, Any], folder: Path) -> str:
             *(f"{name:<18}{value}" for name, value in rows),
             "",
             f"figures, checkpoints, metrics.json: {where}",
-            f"tensorboard --logdir {where.parent}",
+            f"tensorboard {argument('--logdir', where.parent)}",
         ]
     )
 
@@ -203,7 +222,7 @@ def _judged(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def estimator_table(found: KLEstimates, images: int, folder: Path) -> str:
-    """How close a Monte Carlo estimate of the KL came, in three lines."""
+    """A Monte Carlo estimate of the KL beside its value, in three lines."""
     estimate, error = found.estimate[-1].item(), found.error[-1].item()
     difference = estimate - found.value
     drawn = f"nats per image, {images} images, {found.counts[-1]:,} samples each"

@@ -2,54 +2,68 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 from lightning import Trainer
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.config.settings import parts_of
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import ConfigError, DiskError, NonFiniteError, NotOffered
 from vae_lab.runs.folder import RunFolder
+from vae_lab.tasks.checks import check_before_training
 from vae_lab.tasks.process import ended_by_signals
-from vae_lab.tasks.start import start
-from vae_lab.tasks.summary import announcement, best_of, facts_of, hparams_of, shown, table, tested
+from vae_lab.tasks.start import choose_threads, start
+from vae_lab.tasks.summary import announcement, best_of, facts_of, hparams_of, shown, table, tested, why_stopped_early
 from vae_lab.tasks.trainer import make_trainer
-from vae_lab.training.loggers import TensorBoard
+from vae_lab.training.loggers import TensorBoard, close
 from vae_lab.training.module import Training
 from vae_lab.training.progress import Clock
 from vae_lab.training.signals import Interruption
 
 log = logging.getLogger(__name__)
 
+# the usual epsilon is 0 in float16, and a pixel that is always black then divides 0 by 0
+OF_FLOAT16 = "training turned NaN: float16 rounds optimizer.eps=1e-8 to 0; use bf16-true, or +optimizer.eps=1e-4"
+
 
 def train(
     config: DictConfig, folder: RunFolder, overrides: Sequence[str] | None, checkpoint: Path | None = None
 ) -> float:
-    """Train, test the best checkpoint, draw, report; gives the figure that runs are chosen by.
+    """Train, test the best checkpoint, draw, report; returns the figure that runs are chosen by.
 
     Args:
         config: config of the run.
         folder: folder of the run, new, or that of the checkpoint.
-        overrides: overrides that the config was composed from; None where that is not known any more.
-        checkpoint: where a run that was cut off goes on.
+        overrides: overrides that the config was composed from; None where they are not known.
+        checkpoint: file from which a run that was cut off continues; None for a new run.
 
     Raises:
-        UserError: for a mistake that the user can mend.
+        UserError: for a mistake that the user can correct.
     """
     if not (config.callbacks or {}).get("best"):
-        raise ConfigError("callbacks.best", None, "the best checkpoint is what a run is tested with and leaves")
+        raise ConfigError("callbacks.best", None, "is required: a run is tested with its best checkpoint")
     data, training = start(config, folder, is_new=checkpoint is None)
-    clock, interruption = Clock(), Interruption(training)
-    with ended_by_signals(interruption, folder):
+    longest = OmegaConf.select(config, "trainer.max_time")
+    clock = Clock(dict(longest) if isinstance(longest, DictConfig) else longest)
+    interruption = Interruption(training)
+    with ended_by_signals(interruption, folder), ExitStack() as at_the_end:
         trainer = make_trainer(config, folder, [clock, interruption], loggers=True)
+        at_the_end.callback(close, trainer.loggers)
         data.prepare_data()
+        data.trainer = trainer  # it says which device the images go to
+        data.setup()
+        check_before_training(config, trainer, training, data)
         if checkpoint is None:
+            choose_threads(config, training, trainer)
             _claim(config, folder, trainer, overrides)
         log.info(announcement(config, training.model, trainer, folder.path, checkpoint))
         _make_ready(config, training, data, trainer)
         _fit(trainer, training, data, folder, checkpoint)
+        if reason := why_stopped_early(trainer, training.model):
+            log.info(reason)
         folder.load_weights(training.model)
         return _conclude(config, folder, trainer, training, data, clock)
 
@@ -68,12 +82,10 @@ def _claim(config: DictConfig, folder: RunFolder, trainer: Trainer, overrides: S
 def _make_ready(config: DictConfig, training: Training, data: ImageDataModule, trainer: Trainer) -> None:
     """Start the model at the data's mean and compile the loss, where the config says so."""
     if config.start_at_data_mean:
-        data.trainer = trainer
-        data.setup()
         try:
             training.model.start_at(data.mean_image().cpu())
         except NotOffered as reason:
-            raise ConfigError("start_at_data_mean", True, f"{reason}; use false") from reason
+            log.info("start_at_data_mean: left out, %s", reason)
     if config.get("compile"):
         # on a GPU the compiled steps are captured as graphs, so that small nets do not wait for kernels to start
         torch.compiler.reset()  # a sweep compiles more models in one process than the compiler keeps apart
@@ -84,11 +96,13 @@ def _make_ready(config: DictConfig, training: Training, data: ImageDataModule, t
 def _fit(
     trainer: Trainer, training: Training, data: ImageDataModule, folder: RunFolder, checkpoint: Path | None
 ) -> None:
-    """Fit; where that ends early, say what is left on disk."""
+    """Fit; if that ends early, say which checkpoint is left."""
     try:
         trainer.fit(training, data, ckpt_path=checkpoint, weights_only=True)
     except (NonFiniteError, DiskError) as error:
         good = next((file for file in (folder.last, folder.best) if file.exists()), None)
+        if isinstance(error, NonFiniteError) and trainer.precision == "16-true":
+            raise ConfigError("trainer.precision", "16-true", OF_FLOAT16) from error
         kept = f"; the last good checkpoint is {shown(good)}" if good else ""
         raise type(error)(f"{error}{kept}") from error
 

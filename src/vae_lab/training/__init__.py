@@ -6,18 +6,22 @@
 Several steps in one call. Lightning's own work around one call of ``training_step`` costs a fifth of a small model's
 step. So ``training_step`` takes the iterator of batches and makes 16 optimiser steps in one call (manual optimisation,
 ``module.py``). Where no strategy, precision or callback takes part in a step, it is made without Lightning's wrapper
-(``steps.py``), which costs another 3 %.
+(``steps.py``), which costs another 3 %. Where a callback or an argument of the Trainer follows the training batch by
+batch, each call is one step with its batch, and what cannot have its effect is refused (``demands.py``).
+
+Images at the border. Every image from a loader enters through ``inputs.py``: the first batch of each stage is looked
+at, later ones are only compared in shape, and their pixels are blamed before the learning rate is.
 
 Sums on the device. Figures of a batch are added up on the device and fetched every fifty steps (``sums.py``), so
 that no step waits for the device. A value that is not finite is found then, and its step is named.
 
 Resuming within an epoch. Lightning counts calls where we count batches. A checkpoint therefore says that the epoch
-is still to start, and the module says how many of its batches were taken, with the sums and the random state of
+has not started, and the module says how many of its batches were taken, with the sums and the random state of
 that moment (``moment.py``). A resumed run skips these batches and restores the state: it ends with the same figures,
 bit for bit.
 
 Checkpoints (``checkpoints.py``) are written beside the old file and renamed when the disk has all of them.
-``best.ckpt`` is chosen by the model's criterion, ``last.ckpt`` is what a run goes on from.
+``best.ckpt`` is chosen by the model's criterion, a run continues from ``last.ckpt``.
 
 Signals (``signals.py``). SIGINT and SIGTERM end a run after the step in which they came, with a checkpoint.
 
@@ -25,6 +29,7 @@ Figures, the progress bar and the clock are callbacks (``figures.py``, ``progres
 that a config may use). The loggers write one row for each epoch (``loggers.py``). ``schedulers.py`` has learning rates
 by step. ``hardware.py`` sets up the process once: which library multiplies matrices, what happens to freed memory.
 
-Private attributes of Lightning are used in two places, each with its reason beside it: ``steps.py`` counts steps
-that were made without Lightning's wrapper, and ``moment.py`` edits the loops' part of a checkpoint.
+Private attributes of Lightning are used in three places, each with its reason: ``steps.py`` counts steps
+that were made without Lightning's wrapper, ``moment.py`` edits the loops' part of a checkpoint, and ``demands.py`` asks
+a checkpoint whether it is one by time.
 """

@@ -10,6 +10,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from pydantic import Field
+from torch import Tensor
 
 from vae_lab.annotations import Positive
 from vae_lab.files.atomic import replacing
@@ -17,13 +18,13 @@ from vae_lab.training.module import Training
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Writes a checkpoint in the place of the one before, which stays whole until then."""
+    """Writes a checkpoint beside the previous one, and then replaces that."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Save one checkpoint, with the SHA-256 of the run's config: it says which model the weights belong to.
+        """Save one checkpoint, with the SHA-256 of the run's config, which says which model the weights belong to.
 
         Raises:
-            DiskError: if the disk is full, or the folder is gone or must not be written to.
+            DiskError: if the disk is full, or the folder is missing or not writable.
         """
         assert storage_options is None
         file = Path(path)
@@ -47,7 +48,7 @@ class _Checkpoint(ModelCheckpoint):
             super().setup(trainer, pl_module, stage)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over which file is the best, in this folder: the run may have been moved."""
+        """Restore which file is the best, with paths in this folder: the run may have been moved."""
         state = dict(state_dict, dirpath=self.dirpath)
         for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
             state[name] = self._here(state[name])
@@ -59,7 +60,7 @@ class _Checkpoint(ModelCheckpoint):
 
 
 class BestCheckpoint(_Checkpoint):
-    """Keeps ``best.ckpt``, the epoch with the lowest criterion: that of validation, or of training without one."""
+    """Keeps ``best.ckpt``, the epoch with the lowest criterion, of validation or, without validation, of training."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -69,16 +70,22 @@ class BestCheckpoint(_Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the run folder and the model's criterion."""
         assert isinstance(pl_module, Training)
-        self.monitor = pl_module.model.criterion
+        self.monitor = pl_module.model.criterion  # its name in the state of this callback too, in every checkpoint
         super().setup(trainer, pl_module, stage)
+
+    def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
+        """Whether this epoch is the best; the first that is validated is, since the others have figures of training."""
+        module = trainer.lightning_module
+        is_first = isinstance(module, Training) and module.is_first_validated
+        return is_first or super().check_monitor_top_k(trainer, current)
 
 
 class LastCheckpoint(_Checkpoint):
-    """Keeps ``last.ckpt``: the latest epoch, or a moment within it, from which a run that was cut off goes on.
+    """Keeps ``last.ckpt``: the latest epoch, or a moment within it, from which a run that was cut off continues.
 
     Args:
         every_n_minutes: largest age of the file within an epoch, in minutes.
-        every_n_steps: largest age in optimiser steps; more where one call of training_step makes several.
+        every_n_steps: largest age of the file in optimiser steps, rounded up to whole calls of training_step.
     """
 
     def __init__(
@@ -89,7 +96,7 @@ class LastCheckpoint(_Checkpoint):
         self.saved_at, self.saved_step = time.monotonic(), 0
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Save within an epoch, where it is time."""
+        """Save within an epoch, when it is due."""
         minutes, steps = (time.monotonic() - self.saved_at) / 60, trainer.global_step - self.saved_step
         due = self.every_n_minutes is not None and minutes >= self.every_n_minutes
         due = due or (self.every_n_steps is not None and steps >= self.every_n_steps)

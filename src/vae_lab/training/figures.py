@@ -1,4 +1,4 @@
-"""Callbacks that draw: when a figure is drawn, of what, and where it goes."""
+"""Callbacks that draw figures: when, of what, and where they are saved."""
 
 import logging
 import math
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 
 class FigureCallback(Callback):
-    """Draws one figure after the test, and every N epochs if asked, with fixed images and fixed noise.
+    """Draws one figure after the test, and every N epochs if set, with fixed images and fixed noise.
 
-    It goes to ``figures/NAME.png`` under the trainer's ``default_root_dir`` (``NAME_epoch_0010.png`` during
-    training) and to TensorBoard where that logs. Only rank zero draws; the random state and the model's mode are
-    left as they were. A figure that the model cannot give is left out.
+    It is saved as ``figures/NAME.png`` under the trainer's ``default_root_dir`` (``NAME_epoch_0010.png`` during
+    training), and in TensorBoard if that is a logger. Only rank zero draws; the random state and the model's mode do
+    not change. A figure that the model cannot give is left out.
 
     Args:
-        every_n_epochs: number of epochs between two drawings during training; 0 draws at the end only.
+        every_n_epochs: number of epochs between two drawings during training; 0 draws only at the end.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Reconstructions(FigureCallback):
 
     Args:
         n: number of images.
-        every_n_epochs: number of epochs between two drawings during training; 0 draws at the end only.
+        every_n_epochs: number of epochs between two drawings during training; 0 draws only at the end.
     """
 
     name = "reconstructions"
@@ -110,9 +110,8 @@ class PriorSamples(FigureCallback):
     Args:
         rows: rows of images in the picture.
         columns: columns of images in the picture.
-        every_n_epochs: number of epochs between two drawings during training; 0 draws at the end only.
-        at_improvements: draw also at each epoch whose validation figure is better than all before; it is the figure
-            that runs are chosen by.
+        every_n_epochs: number of epochs between two drawings during training; 0 draws only at the end.
+        at_improvements: draw also at each epoch whose criterion, measured in validation, is the best so far.
     """
 
     name = "samples"
@@ -124,7 +123,7 @@ class PriorSamples(FigureCallback):
         self.rows, self.columns, self.at_improvements = rows, columns, at_improvements
 
     def is_due(self, trainer: Trainer, model: Model) -> bool:
-        """Every N epochs, and at improvements where they are asked for."""
+        """Every N epochs, and at improvements if ``at_improvements`` is set."""
         name = f"val/{model.criterion}"
         value = trainer.callback_metrics.get(name)
         best = min((row[name] for row in model.history if name in row), default=math.inf)
@@ -163,8 +162,8 @@ class LatentGrid(FigureCallback):
 
     Args:
         n: number of codes along each axis.
-        reach: the grid spans [−reach, reach] along both axes.
-        every_n_epochs: number of epochs between two drawings during training; 0 draws at the end only.
+        reach: largest coordinate along both axes; the grid spans [−reach, reach]².
+        every_n_epochs: number of epochs between two drawings during training; 0 draws only at the end.
     """
 
     name = "latent_grid"
@@ -185,8 +184,8 @@ class Interpolation(FigureCallback):
     Args:
         pairs: number of walks.
         steps: number of images of each walk, α = 0 and 1 included.
-        between: what the walks join.
-        every_n_epochs: number of epochs between two drawings during training; 0 draws at the end only.
+        between: what the walks connect, codes of test images or draws of the prior.
+        every_n_epochs: number of epochs between two drawings during training; 0 draws only at the end.
     """
 
     name = "interpolation"
@@ -211,7 +210,7 @@ class Interpolation(FigureCallback):
         return images.interpolation(model.interpolate(found[starts], found[ends], self.steps), names)
 
     def _ends(self, data: ImageDataModule) -> tuple[Tensor, Tensor, list[str]]:
-        """Which test image each walk starts from, (pairs,), which it ends at, and the names of the walks."""
+        """Index of each walk's first test image, (pairs,), of its last one, (pairs,), and the names of the walks."""
         labels = data.test_labels
         kinds = labels.unique()
         walks = torch.arange(self.pairs, device=labels.device)
@@ -229,7 +228,7 @@ class LatentScatter(FigureCallback):
     """Codes of the test images in the plane of the latent space, coloured by label where they have labels.
 
     Args:
-        every_n_epochs: number of epochs between two drawings during training; 0 draws at the end only.
+        every_n_epochs: number of epochs between two drawings during training; 0 draws only at the end.
     """
 
     name = "latent_scatter"
@@ -243,10 +242,10 @@ class LatentScatter(FigureCallback):
 
 
 class NelboByEpoch(FigureCallback):
-    """NELBO and its terms by epoch, training and validation; all figures where runs are chosen by another.
+    """NELBO and its terms by epoch, training and validation; all figures for a model with another criterion.
 
     Args:
-        every_n_epochs: number of epochs between two drawings during training; 0 draws at the end only.
+        every_n_epochs: number of epochs between two drawings during training; 0 draws only at the end.
     """
 
     name = "nelbo"

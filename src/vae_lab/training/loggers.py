@@ -2,21 +2,46 @@
 
 import csv
 import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard.summary import hparams
 
 from vae_lab.files.atomic import replace_file
 
 
-class CSV(Logger):
-    """``metrics.csv``: a row for each epoch; each replaces the whole file, so that it is never half written.
+def close(loggers: Iterable[Logger]) -> None:
+    """Close what loggers keep open, however a run ended.
 
-    A run that goes on from a checkpoint keeps the rows up to it and writes the later ones again. Lightning's own
-    CSVLogger deletes the file in that case, and writes validation and training in rows of their own.
+    Args:
+        loggers: loggers of a Trainer.
+    """
+    for logger in loggers:
+        if isinstance(logger, TensorBoard):
+            logger.close()
+
+
+def continue_from(loggers: Iterable[Any], epoch: int) -> None:
+    """Prepare loggers for epochs that come again, after a checkpoint that is older than what was logged.
+
+    Args:
+        loggers: loggers of a Trainer.
+        epoch: epoch that the run continues with, the first being 0.
+    """
+    for logger in loggers:
+        if isinstance(logger, TensorBoard):
+            logger.continue_from(epoch)
+
+
+class CSV(Logger):
+    """``metrics.csv``: a row for each epoch; each write replaces the whole file, so that it is never half written.
+
+    A run that continues from a checkpoint keeps the rows up to it and writes the later ones again. Lightning's own
+    CSVLogger deletes the file in that case, and writes validation and training in separate rows.
 
     Args:
         save_dir: path of the run folder.
@@ -35,7 +60,9 @@ class CSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Write the row of one epoch."""
+        """Write the row of one epoch; figures without training, as of a test, are no epoch's."""
+        if not any(name.startswith("train/") for name in metrics):
+            return
         rows: list[dict[str, Any]] = []
         if self.file.exists():
             with self.file.open(newline="") as file:
@@ -60,6 +87,12 @@ class TensorBoard(TensorBoardLogger):
         super().__init__(save_dir, name="", version="", default_hp_metric=False)
 
     @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log the figures by epoch; those of a test, by steps, come with the results."""
+        if not any(name.startswith("test/") for name in metrics):
+            super().log_metrics(metrics, step)
+
+    @rank_zero_only
     def save(self) -> None:
         """Flush; the base class adds an empty hparams.yaml, and config.yaml has the settings."""
         self.experiment.flush()
@@ -67,7 +100,24 @@ class TensorBoard(TensorBoardLogger):
     @rank_zero_only
     def finalize(self, status: str) -> None:  # noqa: ARG002
         """Flush; the base class closes the file here, and the test after training would open another one."""
-        self.experiment.flush()
+        if self._experiment is not None:
+            self.experiment.flush()
+
+    @rank_zero_only
+    def close(self) -> None:
+        """Close the file, if there is one, and end the thread that writes it."""
+        if self._experiment is not None:
+            self.experiment.close()
+
+    @rank_zero_only
+    def continue_from(self, epoch: int) -> None:
+        """Let TensorBoard forget what the run has written of later epochs, which come again.
+
+        Args:
+            epoch: epoch that the run continues with, the first being 0.
+        """
+        session = SessionLog(status=SessionLog.START)
+        self.experiment.file_writer.add_event(Event(step=epoch, session_log=session))
 
     @rank_zero_only
     def log_config(self, config: str) -> None:
@@ -83,6 +133,9 @@ class TensorBoard(TensorBoardLogger):
             results: figures that the run ended with.
             epoch: number of epochs that the run took.
         """
+        # the last point of a curve is what the HPARAMS tab shows, and a schedule ends at 0
+        rate = settings.get("optimizer.lr")
+        results = results | ({"lr": rate} if isinstance(rate, int | float) else {})
         for name, value in results.items():
             self.experiment.add_scalar(name, value, epoch)
         # TensorBoard uses the first run's list of columns, where there is one, for all runs: without that list it

@@ -1,40 +1,43 @@
-"""The one LightningModule: it trains a model by a loss."""
+"""The one LightningModule: it trains a model with a loss."""
 
 import itertools
-import math
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from lightning import LightningModule
+from lightning import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from vae_lab.errors import NonFiniteError
+from vae_lab.errors import NonFiniteError, UserError
 from vae_lab.losses import Loss
 from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
-from vae_lab.training.moment import check_optimizers, moment_of, restore_random, return_to, to_start_of_epoch
-from vae_lab.training.steps import count_last_only, is_quick, plain_step, quick_step
-from vae_lab.training.sums import RunningSums
+from vae_lab.training.demands import is_followed, refuse
+from vae_lab.training.inputs import Batch, Inputs
+from vae_lab.training.loggers import continue_from
+from vae_lab.training.model_module import ModelModule
+from vae_lab.training.moment import check_optimizers, moment_of, restore_random, skip, taken, to_start_of_epoch
+from vae_lab.training.steps import count_last_only, is_quick, listed, plain_step, quick_step
+from vae_lab.training.sums import PIXELS, RunningSums, not_finite, remedy_of
 
-Batch = Tensor | Sequence[Tensor]
 
-
-class Training(LightningModule):
-    """Trains a model by a loss with any Lightning ``Trainer``.
+class Training(ModelModule):
+    """Trains a model with a loss, in any Lightning ``Trainer``.
 
     Args:
-        model: the model that learns.
-        loss: what its training minimises.
-        optimizer: makes an optimiser from parameters; Adam at 1e-3 where none is given.
-        scheduler: makes a learning-rate schedule by step from ``(optimizer, total_steps=…)``.
+        model: model that is trained.
+        loss: loss that training minimises.
+        optimizer: function that makes an optimiser from parameters; None is Adam with learning rate 1e-3.
+        scheduler: function of ``(optimizer, total_steps=…)`` that makes a learning-rate schedule by step, or None.
         gradient_clip_val: largest norm of the gradient; None leaves it as it is.
 
     Raises:
         ValueError: if the loss has parameters of its own, which nothing would train.
-        NoClosedFormError: if the loss wants a closed-form KL that this posterior and prior do not have.
+        NoClosedFormError: if the loss needs a closed-form KL that this posterior and prior do not have.
 
     >>> from vae_lab.decoders import MLPDecoder
     >>> from vae_lab.encoders import MLPEncoder
@@ -47,8 +50,9 @@ class Training(LightningModule):
     >>> Trainer(max_epochs=5).fit(Training(model, KL()), loader)  # doctest: +SKIP
     """
 
-    steps_at_once = 16  # steps in one call of training_step: what the trainer does around it is done once for all
-    read_every_n_steps = 50  # after so many, with the next call, training sums are fetched, checked and shown
+    steps_at_once = 16  # steps in one call of training_step: the trainer's work around them is done once for all
+    read_every_n_steps = 50  # after the call with that step, training sums are fetched, checked and shown
+    weight: Tensor
 
     def __init__(
         self,
@@ -67,10 +71,31 @@ class Training(LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer or Adam, scheduler
         self.gradient_clip_val = gradient_clip_val
         self.stages = [stage.name for stage in loss.stages(model)]
+        # a tensor, so that a compiled loss and a captured graph see the weight change
+        self.register_buffer("weight", torch.ones(()), persistent=False)
+        self._begin()
+
+    def _begin(self, data: Any = None) -> None:
+        """Forget an earlier call of a trainer, which may have ended early."""
+        self.inputs = Inputs(self.model, data)
+        self.one_at_a_time = False  # one step in each call of training_step: something follows every batch
         self.train_sums, self.eval_sums = RunningSums(), RunningSums()
+        self.measured: dict[str, float] = {}  # what a callback measures of a whole set, before the end of its epoch
         self.validated: dict[str, float] = {}  # figures of this epoch's validation
+        self.latest: dict[str, float] = {}  # figures of the latest validation
+        self.is_first_validated = False  # whether this epoch is the first that was validated
         self.stop_asked = False  # make no further step: a signal came
-        self.resumed: dict[str, Any] | None = None  # the moment of the checkpoint that training goes on from
+        self.resumed: dict[str, Any] | None = None  # the moment of the checkpoint that training continues from
+
+    def configure_callbacks(self) -> list[Callback]:
+        """No callbacks: the first moment at which a module sees its trainer, before Lightning's own refusals."""
+        refuse(self.trainer)
+        return []
+
+    def setup(self, stage: str) -> None:
+        """Begin a fit, a validation or a test."""
+        self._begin(getattr(self.trainer, "datamodule", None))
+        self.one_at_a_time = stage == "fit" and is_followed(self.trainer)
 
     def configure_optimizers(self) -> Any:
         """An optimiser for each stage, with its schedule stepped at each of its steps."""
@@ -80,21 +105,52 @@ class Training(LightningModule):
         optimizer = self.make_optimizer(parameters)
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
-        schedule = self.make_scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise UserError("a learning-rate schedule needs an end: give the Trainer max_epochs or max_steps")
+        schedule = self.make_scheduler(optimizer, total_steps=int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # --- training ------------------------------------------------------------------------------------
 
-    def training_step(self, dataloader_iter: Iterator[tuple[Batch, int, int]]) -> None:
+    @property
+    def training_step(self) -> Callable[..., None]:
+        """What Lightning calls: several steps at once, or one where something has to hear of each."""
+        return self._one_step if self.one_at_a_time else self._several_steps
+
+    def _several_steps(self, dataloader_iter: Iterator[tuple[Batch, int, int]]) -> None:
         """Some optimiser steps in one call."""
-        optimizers, schedules = _listed(self.optimizers()), _listed(self.lr_schedulers())
-        count_last_only(optimizers)
         if self.resumed:
-            self._return_to(self.resumed, dataloader_iter)
+            skip(self.resumed, dataloader_iter)
+            self._return_to(self.resumed)
+        take = self._step_taker()
+        for batch, batch_idx, _ in itertools.islice(dataloader_iter, self._steps_to_take()):
+            take(batch, batch_idx)
+            if self.stop_asked and self.trainer.world_size == 1:  # several processes make equal steps
+                break
+        self._after_steps()
+
+    def _one_step(self, batch: Batch, batch_idx: int) -> None:
+        """One optimiser step, or none while a resumed epoch comes to the batch where it was left."""
+        if self.resumed:
+            left = taken(self.resumed) - batch_idx
+            if left <= 1:  # before the next batch is drawn
+                self._return_to(self.resumed)
+            if left > 0:
+                return
+        self._step_taker()(batch, batch_idx)
+        self._after_steps()
+
+    def _step_taker(self) -> Callable[[Batch, int], None]:
+        """The function that makes one step with a batch; what it needs is looked up once for all steps of a call."""
+        optimizers, schedules = listed(self.optimizers()), listed(self.lr_schedulers())
+        count_last_only(optimizers)
         take_step = quick_step if is_quick(self.trainer) else plain_step
         epoch, batches = self.trainer.current_epoch, self.trainer.num_training_batches
-        for batch, batch_idx, _ in itertools.islice(dataloader_iter, self._steps_to_take()):
-            x, weight = self.model.cast(_images(batch)), self.loss.weight(epoch + batch_idx / batches)
+
+        def take(batch: Batch, batch_idx: int) -> None:
+            x = self.inputs.take(batch, "training")
+            weight = self.weight.fill_(self.loss.weight(epoch + batch_idx / batches))
             figures: dict[str, Tensor] = {}
             for stage, optimizer in zip(self.stages, optimizers, strict=True):
                 outcome = self.loss(self.model, x, weight, stage)
@@ -102,9 +158,11 @@ class Training(LightningModule):
                 figures |= outcome.figures
             for schedule in schedules:
                 schedule.step()
-            self.train_sums.add(figures)
-            if self.stop_asked and self.trainer.world_size == 1:  # several processes make equal steps
-                break
+            self.train_sums.add(figures | self.inputs.trace(x))
+
+        return take
+
+    def _after_steps(self) -> None:
         if len(self.train_sums.pending) >= self.read_every_n_steps:
             self._read_training()
             self._show_progress()
@@ -117,25 +175,34 @@ class Training(LightningModule):
             self.clip_gradients(optimizer, self.gradient_clip_val)
 
     def on_train_start(self) -> None:
-        """Do not train on where the checkpoint's run had been told to stop."""
+        """Stop at once if the checkpoint's run was about to stop."""
         if self.resumed:
             check_optimizers(self.trainer.optimizers)
             self.trainer.should_stop = self.resumed["should_stop"]
+            continue_from(self.loggers, self.trainer.current_epoch)
+
+    def on_train_epoch_start(self) -> None:
+        """Restore the random state where no batch is skipped, before the first one is drawn."""
+        if self.resumed and self.one_at_a_time and not taken(self.resumed):
+            self._return_to(self.resumed)
 
     def on_train_epoch_end(self) -> None:
         """One row of figures for the epoch, to the history, the callbacks and the loggers.
 
-        Under its own name the model's criterion is that of validation, or of training where nothing is held out: runs
-        are chosen by it.
+        The model's criterion without a prefix is that of the latest validation, or of training where there was none;
+        runs are chosen by it.
         """
         self._read_training()
         train = _prefixed("train", self.train_sums.means(self._reduce))
         self.train_sums = RunningSums()
         val, self.validated = self.validated, {}
-        name = self.model.criterion
-        chosen = val[f"val/{name}"] if f"val/{name}" in val else train[f"train/{name}"]
+        self.is_first_validated, self.latest = bool(val) and not self.latest, val or self.latest
+        row, name = {**train, **val}, self.model.criterion
+        chosen = self.latest.get(f"val/{name}", row.get(f"train/{name}"))
+        if chosen is None:
+            raise ValueError(f"runs are chosen by {name}, which nothing measures; there are {', '.join(sorted(row))}")
         self.log_dict({**train, name: chosen, "criterion": chosen}, logger=False, batch_size=1)
-        row = {**train, **val, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]}
+        row["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.model.history.append({"epoch": self.trainer.current_epoch, **row})
         figures = {name: value for name, value in row.items() if not name.endswith("/n")}
         for logger in self.loggers:
@@ -148,52 +215,52 @@ class Training(LightningModule):
     def _show_progress(self) -> None:
         name = self.model.criterion
         if name in self.train_sums.totals:
-            # a tensor of the CPU, since Lightning reads what it logs after each call: a number would go to the GPU
+            # a CPU tensor: Lightning reads it after each call, and would move a plain number to the GPU
             mean = torch.tensor(self.train_sums.totals[name] / self.train_sums.images)
             self.log(name, mean, prog_bar=True, logger=False, batch_size=1)
 
     def _read_training(self) -> None:
         before = self.train_sums.steps
         for step, figures in enumerate(self.train_sums.read(), start=before):
-            if broken := self._not_finite(figures):
-                raise NonFiniteError(
-                    f"training stopped in epoch {self.trainer.current_epoch}, step {step}: "
-                    f"{broken} was not finite. Try a lower optimizer.lr, "
-                    "trainer.gradient_clip_val=100 or loss.warmup_epochs=5"
-                )
-
-    def _not_finite(self, figures: dict[str, float]) -> str:
-        """Names of figures that are not finite; the criterion only where it alone is: it is made of the others."""
-        broken = [name for name in reversed(figures) if not math.isfinite(figures[name])]
-        return " and ".join([name for name in broken if name != self.model.criterion] or broken)
+            if reason := not_finite(figures, self.model.criterion, remedy_of(self.trainer.precision)):
+                where = f"training stopped in epoch {self.trainer.current_epoch}, step {step}"
+                raise NonFiniteError(f"{where}: {reason}")
 
     # --- validation and test -------------------------------------------------------------------------
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the sums, with the same noise each time."""
-        with fixed_noise(batch_idx, self.device):
-            self.eval_sums.add(self.model.measure(self.model.cast(_images(batch))))
+        self._measure(self.inputs.take(batch, "validation"), batch_idx)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the sums, with the same noise each time."""
-        self.validation_step(batch, batch_idx)
+        self._measure(self.inputs.take(batch, "test"), batch_idx)
+
+    def _measure(self, x: Tensor, batch_idx: int) -> None:
+        with fixed_noise(batch_idx, self.device):
+            self.eval_sums.add(self.model.measure(x) | self.inputs.trace(x))
 
     def on_validation_epoch_end(self) -> None:
-        """Give the validation figures to callbacks; they reach the loggers with the epoch's others."""
-        self._read_training()  # a step that broke the model is named before what came of it
-        self.validated = self._log_evaluation("val")
+        """Give the validation figures to callbacks; the loggers get them with the epoch's row."""
+        self._read_training()  # the step that broke the model is named, and not its effect on validation
+        figures = self._log_evaluation("val")
+        if not self.trainer.sanity_checking:  # those of the untrained model are no epoch's
+            self.validated = figures
 
     def on_test_epoch_end(self) -> None:
         """Give the test figures to callbacks."""
         self._log_evaluation("test")
 
     def _log_evaluation(self, prefix: str) -> dict[str, float]:
-        means = self.eval_sums.means(self._reduce)
-        self.eval_sums = RunningSums()
-        if broken := self._not_finite(means):
-            raise NonFiniteError(f"{prefix}: {broken} was not finite. Try a lower optimizer.lr")
+        means = self.eval_sums.means(self._reduce) | self.measured
+        self.eval_sums, self.measured = RunningSums(), {}
+        if reason := not_finite(means, self.model.criterion, "a lower optimizer.lr"):
+            raise NonFiniteError(f"{prefix}: {reason}")
         figures = _prefixed(prefix, means)
-        self.log_dict(figures, logger=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*no logger configured.*")
+            # in training the loggers get them with the epoch's row; elsewhere the Trainer returns what is logged
+            self.log_dict(figures, logger=self.trainer.state.fn != TrainerFn.FITTING)
         return figures
 
     def _reduce(self, totals: Tensor) -> Tensor:
@@ -205,42 +272,27 @@ class Training(LightningModule):
 
     # --- checkpoints ---------------------------------------------------------------------------------
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]  # torch overloads it
-        """The weights of the model, under the model's own names: a checkpoint is one of the model."""
-        return self.model.state_dict(*args, **kwargs)
-
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Load weights into the model."""
-        return self.model.load_state_dict(*args, **kwargs)
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to save a model whose loss is not finite; keep with the rest all that the next step depends on."""
+        """Refuse to save a model whose loss is not finite; add everything that the next step depends on."""
         self._read_training()
         checkpoint["history"] = self.model.history
-        checkpoint["moment"] = moment_of(self.train_sums, self.trainer.should_stop, self.device)
+        # one that is not returned to yet is still the moment to resume from
+        checkpoint["moment"] = self.resumed or moment_of(self.train_sums, self.trainer.should_stop, self.device)
         to_start_of_epoch(checkpoint["loops"]["fit_loop"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the history over, and go on from the moment of the checkpoint."""
+        """Restore the history, and continue from the moment of the checkpoint."""
         self.model.history = checkpoint["history"]
+        name = f"val/{self.model.criterion}"
+        self.latest = next((row for row in reversed(self.model.history) if name in row), {})
         self.resumed = checkpoint["moment"]
 
-    def _return_to(self, moment: dict[str, Any], batches: Iterator[Any]) -> None:
-        return_to(moment, self.train_sums, batches)
+    def _return_to(self, moment: dict[str, Any]) -> None:
+        self.train_sums.load_state_dict(moment["terms"])
         self.resumed = None
         if self.trainer.is_global_zero:  # the state is that of the first process, and each draws its own noise
             restore_random(moment, self.device)
 
 
-def _listed(found: Any) -> list[Any]:
-    """Lightning gives None, one object or a list."""
-    return found if isinstance(found, list) else [] if found is None else [found]
-
-
-def _images(batch: Batch) -> Tensor:
-    """The images of a batch that may carry labels beside them."""
-    return batch if isinstance(batch, Tensor) else batch[0]
-
-
 def _prefixed(prefix: str, figures: dict[str, float]) -> dict[str, float]:
-    return {f"{prefix}/{name}": value for name, value in figures.items()}
+    return {f"{prefix}/{name}": value for name, value in figures.items() if name != PIXELS}

@@ -1,4 +1,4 @@
-"""The moment of training at which a checkpoint was written, and the way back to it."""
+"""The moment of training at which a checkpoint was written, and how training returns to it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,11 +12,11 @@ from vae_lab.training.sums import RunningSums
 
 
 def moment_of(sums: RunningSums, should_stop: bool, device: torch.device) -> dict[str, Any]:
-    """What the next step depends on beside the weights and the optimiser.
+    """What the next step depends on besides the weights and the optimiser.
 
     Args:
         sums: sums of this epoch's training, with nothing pending; they say how many batches were taken.
-        should_stop: whether training had been told to stop after this epoch.
+        should_stop: whether training stops after this epoch.
         device: device that random numbers are drawn on.
     """
     return {
@@ -27,21 +27,24 @@ def moment_of(sums: RunningSums, should_stop: bool, device: torch.device) -> dic
     }
 
 
-def return_to(moment: Mapping[str, Any], sums: RunningSums, batches: Iterator[Any]) -> None:
-    """Skip the batches of the epoch that were taken before, and take over their sums.
+def taken(moment: Mapping[str, Any]) -> int:
+    """Number of batches of the epoch that were taken before that moment."""
+    return int(moment["terms"]["steps"])
+
+
+def skip(moment: Mapping[str, Any], batches: Iterator[Any]) -> None:
+    """Skip the batches of the epoch that were already taken.
 
     Args:
-        moment: as ``moment_of`` gave it.
-        sums: empty sums of this epoch.
+        moment: result of ``moment_of``.
         batches: batches of the epoch from its start.
     """
-    for _ in range(moment["terms"]["steps"]):
+    for _ in range(taken(moment)):
         next(batches)
-    sums.load_state_dict(moment["terms"])
 
 
 def restore_random(moment: Mapping[str, Any], device: torch.device) -> None:
-    """Draw the numbers that were to come at that moment."""
+    """Restore the random state of that moment."""
     torch.set_rng_state(moment["random"].cpu())
     if device.type == "cuda" and moment["random_of_device"] is not None:
         torch.cuda.set_rng_state(moment["random_of_device"].cpu(), device)
@@ -61,10 +64,10 @@ def check_optimizers(optimizers: Iterable[Optimizer]) -> None:
 
 
 def to_start_of_epoch(loop: dict[str, Any]) -> None:
-    """Let Lightning's account of its loops say that the next epoch, or the one under way, is still to start.
+    """Change Lightning's state of its loops so that the next epoch, or the current one, has not started.
 
-    It knows many places at which an epoch may have been left, and counts calls of training_step where we count
-    batches. The moment says how many batches were taken.
+    Lightning can leave an epoch at many places, and counts calls of training_step where we count batches. The
+    moment says how many batches were taken.
 
     Args:
         loop: state of the trainer's ``fit_loop``, in a checkpoint.

@@ -1,15 +1,34 @@
-"""What a person sees of the time: the bar on a terminal, and the seconds that training took."""
+"""Progress and time: the bar on a terminal, a line an epoch elsewhere, and the seconds that training took."""
 
+import logging
+import math
 import time
 from typing import Any
 
-from lightning import LightningModule, Trainer
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
+from vae_lab.figures.quantities import quantity_of
+from vae_lab.training.module import Training
+
+log = logging.getLogger(__name__)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> duration(4.26), duration(95), duration(1000), duration(9000)
+    ('4.3 s', '95 s', '17 min', '2 h 30 min')
+    """
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
 
 class ProgressBar(TQDMProgressBar):
-    """One bar: the epoch of how many, its batches, and the running figure of training, five times a second."""
+    """One bar: the epoch, its batches, and the running criterion of training, refreshed five times a second."""
 
     seconds = 0.2
 
@@ -22,7 +41,7 @@ class ProgressBar(TQDMProgressBar):
         return Tqdm(disable=True)
 
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
-        """Say which epoch it is of how many."""
+        """Show the epoch and the number of epochs."""
         super().on_train_epoch_start(trainer)
         of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
         self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}{of}")
@@ -30,22 +49,74 @@ class ProgressBar(TQDMProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Refresh by the clock: one call is several batches, and how many a second depends on the model."""
+        """Refresh by the clock: a call takes several batches, and their number per second depends on the model."""
         if time.monotonic() >= self.next_refresh or batch_idx + 1 == self.train_progress_bar.total:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
             self.next_refresh = time.monotonic() + self.seconds
 
     def get_metrics(self, *args: Any) -> dict[str, Any]:
-        """The running figure, without the logger's version."""
+        """The running criterion, without the logger's version."""
         return {name: value for name, value in super().get_metrics(*args).items() if name != "v_num"}
 
 
-class Clock(Timer):
-    """Seconds of training, and those of validation, which are part of them; a resumed run goes on counting both."""
+class EpochLines(Callback):
+    """Logs a line an epoch: epoch, criterion, seconds, time left. It is for output that is not a terminal."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Start the clock; the epochs before a resume are not logged again."""
+        assert isinstance(pl_module, Training)
+        self.logged = len(pl_module.model.history)
+        self.started = self.last = time.monotonic()
+        self.done = 0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the epoch before: the model's history gets an epoch after the callbacks have run."""
+        self._log(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the last epoch."""
+        self._log(trainer, pl_module)
+
+    def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, Training)
+        model, now = pl_module.model, time.monotonic()
+        if len(model.history) == self.logged:
+            return
+        self.logged, self.done = len(model.history), self.done + 1
+        row, name = model.history[-1], model.criterion
+        kind = "val" if f"val/{name}" in row else "train"
+        value = f"{'validation' if kind == 'val' else 'training'} {quantity_of(name).name} {row[f'{kind}/{name}']:.2f}"
+        epochs = math.ceil(steps_of(trainer) / trainer.num_training_batches)
+        left = max(0, epochs - self.logged) * (now - self.started) / self.done
+        clock = next((callback for callback in trainer.callbacks if isinstance(callback, Clock)), None)  # type: ignore[attr-defined]
+        longest = clock.time_remaining() if clock else None
+        left = left if longest is None else max(0.0, min(left, longest))
+        log.info("epoch %d/%d  %s  %s  %s left", self.logged, epochs, value, duration(now - self.last), duration(left))
+        self.last = now
+
+
+def steps_of(trainer: Trainer) -> int:
+    """Number of optimiser steps of a training that nothing ends early."""
+    epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
+    steps = trainer.max_steps if trainer.max_steps > 0 else math.inf
+    return int(min(epochs * trainer.num_training_batches, steps))
+
+
+class Clock(Timer):
+    """Seconds of training, and those of validation, which are part of them; a resumed run continues both.
+
+    Args:
+        max_time: time after which training ends, days:hours:minutes:seconds or timedelta's arguments; None for no end.
+    """
+
+    def __init__(self, max_time: str | dict[str, int] | None = None) -> None:
+        super().__init__(max_time, verbose=False)
         self.validation = 0.0
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds after which training ends, or None."""
+        return self._duration
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add them up: Lightning's clock starts again at each validation."""
@@ -53,10 +124,10 @@ class Clock(Timer):
         self.validation += self.time_elapsed("validate")
 
     def state_dict(self) -> dict[str, Any]:
-        """The seconds so far, for a run that goes on."""
+        """The seconds so far, for a resumed run."""
         return super().state_dict() | {"validation": self.validation}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the seconds so far."""
+        """Restore the seconds so far."""
         super().load_state_dict(state_dict)
         self.validation = state_dict["validation"]

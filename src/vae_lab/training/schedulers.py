@@ -12,12 +12,12 @@ def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup_steps: Annotate
     """Linear climb over the first steps, then half a cosine down to zero at the last.
 
     lr(t) = lr · min((t + 1) / warmup, ½ (1 + cos(π (t − warmup) / (total − warmup)))), after
-    Loshchilov and Hutter, SGDR (2017), without restarts.
+    Loshchilov and Hutter, SGDR (2017), https://arxiv.org/abs/1608.03983, without restarts.
 
     Args:
-        optimizer: whose groups carry the peak learning rate.
-        total_steps: optimiser steps of the whole run.
-        warmup_steps: steps of the climb; a run shorter than ten times that climbs for a tenth of it.
+        optimizer: optimiser whose groups have the peak learning rate.
+        total_steps: number of optimiser steps of the whole run.
+        warmup_steps: number of steps of the climb; at most a tenth of the run is used.
 
     >>> import torch
     >>> optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)

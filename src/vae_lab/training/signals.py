@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM do to a run: a checkpoint of this moment, and the end."""
+"""Signals end a run, with a checkpoint of that moment."""
 
 import os
 import signal
@@ -12,17 +12,24 @@ from lightning import Callback, LightningModule, Trainer
 from vae_lab.errors import Interrupted
 from vae_lab.training.module import Training
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+BY_HAND = (signal.SIGINT, signal.SIGTERM)
+# a closed terminal, and the warnings of a cluster
+OTHERS = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
+
+
+def heard() -> tuple[int, ...]:
+    """The signals that end a run here: nohup has SIGHUP ignored, and submitit answers SIGUSR2 itself."""
+    return (*BY_HAND, *(number for number in OTHERS if signal.getsignal(number) == signal.SIG_DFL))
 
 
 class Interruption(Callback):
-    """Ends training after the step, or the batch of validation, in which a signal came, once that moment is saved.
+    """Ends training after the step, or the batch of validation, in which a signal came, with a checkpoint.
 
-    Outside training, where the checkpoint of its end is written already, the end comes at once. A second signal
-    ends the process as it would without this callback.
+    Outside training there is nothing to save, and the run ends at once. A second SIGINT or SIGTERM ends the process as
+    it would without this callback; the others may come twice, as from a terminal and its shell.
 
     Args:
-        training: the module that is trained.
+        training: module that is trained.
     """
 
     def __init__(self, training: Training) -> None:
@@ -32,8 +39,8 @@ class Interruption(Callback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Hear the signals inside the block."""
-        before = {number: signal.signal(number, self._hear) for number in SIGNALS}
+        """Handle the signals inside the block."""
+        before = {number: signal.signal(number, self._hear) for number in heard()}
         try:
             yield
         finally:
@@ -42,16 +49,18 @@ class Interruption(Callback):
 
     @property
     def moment(self) -> str:
-        """Where the run is, for a person."""
+        """Where the run is, in words."""
         epochs = len(self.module.model.history)
         if self.is_training:
             return f"in epoch {epochs + 1}"
         return "after training" if epochs else "before training"
 
     def _hear(self, number: int, _: FrameType | None) -> None:
-        if self.asked is not None:
+        if self.asked in BY_HAND and number in BY_HAND:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+        if self.asked is not None and number not in BY_HAND:
+            return
         self.asked, self.module.stop_asked = number, True
         if not self.is_training:
             raise Interrupted(number)
@@ -63,19 +72,19 @@ class Interruption(Callback):
         signal.signal(signal.SIGTERM, self._hear)
 
     def on_train_end(self, trainer: Trainer, *_: Any) -> None:
-        """The last checkpoint is written; a signal that came meanwhile needs no further one."""
+        """The last checkpoint is written; a signal that came meanwhile needs no other."""
         self.is_training = False
         if self._is_heard(trainer):
             raise Interrupted(self.asked or signal.SIGTERM)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """After some steps."""
+        """End after the steps of a call in which a signal came."""
         if self._is_heard(trainer):
             self._end(trainer)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ARG002
-        """After a batch of validation; the test after training has no part in this."""
-        # several processes, which do not all have as many batches, end after the next steps
+        """End after a batch of validation in which a signal came, but not in the test after training."""
+        # several processes may have different numbers of batches, and end after the next steps
         if self.is_training and self.asked is not None and trainer.world_size == 1:
             self._end(trainer)
 

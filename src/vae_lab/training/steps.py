@@ -1,4 +1,6 @@
-"""One optimiser step: by way of Lightning, or without it where nobody takes part in the step."""
+"""One optimiser step: through Lightning, or without it where nothing else takes part in the step."""
+
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -19,7 +21,7 @@ def is_quick(trainer: Trainer) -> bool:
 
 
 def plain_step(module: LightningModule, optimizer: LightningOptimizer, loss: Tensor) -> None:
-    """One step by way of the strategy, the precision and all hooks."""
+    """One step through the strategy, the precision and all hooks."""
     optimizer.zero_grad()
     module.manual_backward(loss)
     optimizer.step()
@@ -36,6 +38,11 @@ def quick_step(module: LightningModule, optimizer: LightningOptimizer, loss: Ten
     optimizer._on_before_step()
     optimizer.optimizer.step()
     optimizer._on_after_step()
+
+
+def listed(found: Any) -> list[Any]:
+    """Lightning gives None, one object or a list."""
+    return found if isinstance(found, list) else [] if found is None else [found]
 
 
 def count_last_only(optimizers: list[LightningOptimizer]) -> None:

@@ -1,17 +1,46 @@
 """Running sums of figures of images, kept on the device between rare reads."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+PIXELS = "pixels"  # the sum of an image's pixels among its figures: it is finite where all of them are
+
+
+def not_finite(figures: dict[str, float], criterion: str, remedy: str) -> str:
+    """What to say of figures that are not finite, or nothing; the images are blamed before the training is.
+
+    Args:
+        figures: by name.
+        criterion: name of the figure that is made of the others, and is named only where no other is.
+        remedy: what may help if the images are not to blame.
+    """
+    broken = [name for name in reversed(figures) if not math.isfinite(figures[name])]
+    if PIXELS in broken:
+        return "a pixel of the images was not finite, but NaN or infinite; leave such images out"
+    names = " and ".join([name for name in broken if name != criterion] or broken)
+    return names and f"{names} was not finite. Try {remedy}"
+
+
+def remedy_of(precision: str) -> str:
+    """What may help where a figure of training was not finite.
+
+    Args:
+        precision: of the trainer.
+    """
+    if precision == "16-true":
+        return "trainer.precision=bf16-true: float16 has no numbers as small as Adam's eps"
+    return "a lower optimizer.lr, trainer.gradient_clip_val=100 or loss.warmup_epochs=5"
+
 
 class RunningSums:
     """Sums of figures over images.
 
-    A read copies the steps since the last one to the host together: no step waits for the device, and a
-    value that is not finite is still traced to its step.
+    A read copies all steps since the last read to the host at once: no step waits for the device, and the step of a
+    value that is not finite is still known.
     """
 
     def __init__(self) -> None:
@@ -48,18 +77,18 @@ class RunningSums:
         """Means over all images of all processes, and n, their number.
 
         Args:
-            reduce: adds up a tensor over processes.
+            reduce: function that sums a tensor over processes.
         """
         self.read()
         *totals, images = reduce(torch.tensor([*self.totals.values(), self.images], dtype=torch.float64)).tolist()
         return {name: total / images for name, total in zip(self.totals, totals, strict=True)} | {"n": images}
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums, where nothing is pending."""
+        """The sums; nothing may be pending."""
         return {"steps": self.steps, "images": self.images, "totals": dict(self.totals)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take sums over; a checkpoint of the first edition has those of a VAE, under their own names."""
+        """Restore sums; a checkpoint of the first edition has those of a VAE, under their own names."""
         self.steps, self.images = int(state["steps"]), int(state["images"])
         kl, reconstruction = state.get("kl", 0.0), state.get("reconstruction", 0.0)
         of_vae = {"nelbo": reconstruction + kl, "kl": kl, "reconstruction": reconstruction}

@@ -1,0 +1,92 @@
+"""The border of a model: every image from outside is checked here, and cast to what the model's parts take."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from vae_lab.errors import ImageError
+
+Shape = tuple[int, int, int]
+Range = tuple[float, float]
+
+NOT_NORMALISED = "undo the normalisation by mean and deviation, or let Gaussian(squash=False) take any value"
+TOLERANCE = 1e-3  # resizing and rounding may leave a pixel so far outside its range
+
+
+def check_form(images: Tensor, image_shape: Shape, one_batch: bool) -> None:
+    """Refuse what is no tensor of images; nothing waits for the device.
+
+    Args:
+        images: images from outside.
+        image_shape: (channels, height, width) of the model's images.
+        one_batch: whether the shape is (batch, channels, height, width); else any dimensions may stand before the last
+            three.
+
+    Raises:
+        ImageError: names the form that was found and the one that is expected.
+    """
+    if not isinstance(images, Tensor):
+        raise ImageError(f"images are a torch tensor, and this is a {type(images).__name__}; use torch.as_tensor(x)")
+    if images.is_complex():
+        raise ImageError(f"pixels are real numbers, and these are {images.dtype}")
+    if images.shape[-3:] != tuple(image_shape) or (one_batch and images.dim() != 4):
+        lead = "batch" if one_batch else "…"
+        expected = f"({lead}, {', '.join(map(str, image_shape))})"
+        raise ImageError(f"the shape is {tuple(images.shape)}, expected {expected}{_remedy(images, image_shape)}")
+
+
+def check_values(images: Tensor, pixel_range: Range) -> None:
+    """Refuse pixels that no image of this model has. The device is waited for.
+
+    Args:
+        images: images from outside, of any number type.
+        pixel_range: smallest and largest value of a pixel that the model's likelihood takes.
+
+    Raises:
+        ImageError: names the values that were found and those that are expected.
+    """
+    if not images.numel() or images.dtype == torch.bool:
+        return
+    if images.dtype == torch.uint8:
+        if images.max() == 1:
+            raise ImageError(
+                "uint8 pixels are grey levels from 0 to 255, and no pixel is above 1; use x.float() for bits"
+            )
+        return
+    found = images if images.is_floating_point() else images.float()
+    least, most = torch.stack(torch.aminmax(found.detach())).tolist()
+    low, high = pixel_range
+    if not (math.isfinite(least) and math.isfinite(most)):
+        broken = int((~found.isfinite()).sum())
+        raise ImageError(f"{broken:,} of {found.numel():,} pixels are NaN or infinite; leave these images out")
+    if least < low - TOLERANCE or most > high + TOLERANCE:
+        remedy = "divide by 255" if least >= 0 and most <= 255 else NOT_NORMALISED
+        expected = f"this model's likelihood takes {low:g} to {high:g}" + (f"; {remedy}" if high == 1 else "")
+        raise ImageError(f"pixels lie between {least:.4g} and {most:.4g}, and {expected}")
+
+
+def cast(values: Tensor, like: Tensor) -> Tensor:
+    """Values on the device and in the precision of another tensor; bytes become grey levels from 0 to 1.
+
+    Args:
+        values: images or codes.
+        like: a tensor of the model.
+    """
+    found = values.to(like.device, like.dtype)
+    return found / 255 if values.dtype == torch.uint8 else found
+
+
+def _remedy(images: Tensor, image_shape: Shape) -> str:
+    """How a common other layout becomes the expected one, or nothing."""
+    channels, height, width = image_shape
+    found = tuple(images.shape)
+    if found == tuple(image_shape):
+        return "; x[None] is a batch of one"
+    if found[-3:] == (height, width, channels):
+        return "; x.movedim(-1, -3) puts the channels first"
+    if len(found) in (2, 3) and found[-2:] == (height, width) and channels == 1:
+        return "; x.unsqueeze(-3) adds the channel"
+    if found[-1:] == (channels * height * width,):
+        return f"; use x.unflatten(-1, {tuple(image_shape)})"
+    return ""

@@ -1,0 +1,84 @@
+"""Settings that can be judged only when the parts are built: each is one line before the run, not a traceback in it."""
+
+import math
+
+import torch
+from lightning import Trainer
+from omegaconf import DictConfig
+
+from vae_lab.data import ImageDataModule
+from vae_lab.errors import ConfigError
+from vae_lab.randomness import fixed_noise
+from vae_lab.training import hardware
+from vae_lab.training.module import Training
+
+EARLY_STOPPING = "lightning.pytorch.callbacks.EarlyStopping"
+
+
+def check_before_training(config: DictConfig, trainer: Trainer, training: Training, data: ImageDataModule) -> None:
+    """Refuse limits that leave no batch, early stopping on a figure that is not logged, and a compiler that fails.
+
+    Args:
+        config: config of the run.
+        trainer: its Trainer.
+        training: its module, on the CPU.
+        data: its data, read.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    loaders = {"train": data.train_dataloader(), "val": data.val_dataloader(), "test": data.test_dataloader()}
+    for name, loader in loaders.items():
+        check_limit(f"trainer.limit_{name}_batches", getattr(trainer, f"limit_{name}_batches"), len(loader))
+    _check_monitored(config, training, validates=bool(len(loaders["val"]) and trainer.limit_val_batches))
+    if config.get("compile") and (reason := hardware.why_not_compiled(trainer.strategy.root_device)):
+        raise ConfigError("compile", True, f"the compiler does not work here ({reason}); use false")
+
+
+def check_limit(key: str, limit: float, batches: int) -> None:
+    """Refuse a share that is less than one batch.
+
+    Args:
+        key: key of the limit.
+        limit: share of the batches as a float, or their number as an int.
+        batches: number of batches without the limit.
+
+    >>> check_limit("trainer.limit_val_batches", 0.1, batches=5)
+    Traceback (most recent call last):
+    vae_lab.errors.ConfigError: trainer.limit_val_batches=0.1: is less than one of 5 batches; use 0.2 or more, or 1
+    """
+    if isinstance(limit, float) and limit > 0 and batches and int(limit * batches) == 0:
+        parts = 10 ** (2 + int(math.log10(batches)))
+        smallest = math.ceil(parts / batches) / parts
+        reason = f"is less than one of {batches} batches; use {smallest:g} or more, or 1"
+        raise ConfigError(key, limit, reason)
+
+
+def _check_monitored(config: DictConfig, training: Training, validates: bool) -> None:
+    """Refuse early stopping on a figure that is not logged when it is looked up, or in the wrong direction."""
+    for name, node in (config.callbacks or {}).items():
+        if not node or node._target_ != EARLY_STOPPING:
+            continue
+        key, monitor = f"callbacks.{name}.monitor", node.get("monitor")
+        at_end_of_epoch = node.get("check_on_train_epoch_end") is not False
+        logged = _figures_of(training, validates, at_end_of_epoch)
+        if not logged:
+            raise ConfigError(f"callbacks.{name}.check_on_train_epoch_end", False, "there is no validation; use true")
+        if monitor not in logged:
+            raise ConfigError(key, monitor, f"no such figure is logged; there are {', '.join(logged)}")
+        if node.get("mode") == "max" and monitor.rpartition("/")[2] in ("criterion", training.model.criterion):
+            raise ConfigError(f"callbacks.{name}.mode", "max", f"{monitor} is better where it is lower; use min")
+
+
+def _figures_of(training: Training, validates: bool, at_end_of_epoch: bool) -> list[str]:
+    """Names of the figures that a callback can read, found by one pass of two black images."""
+    model, loss = training.model, training.loss
+    x = model.cast(torch.zeros(2, *model.image_shape))
+    with fixed_noise(0, model.device):
+        # the criterion may be measured of the whole set, and not of each batch
+        of_val = [model.criterion, *model.measure(x)] if validates else []
+        of_train = [name for stage in training.stages for name in loss(model, x, stage=stage).figures]
+    found = [f"val/{name}" for name in of_val]
+    if at_end_of_epoch:
+        found += ["criterion", model.criterion, *(f"train/{name}" for name in of_train)]
+    return sorted(dict.fromkeys(found))
