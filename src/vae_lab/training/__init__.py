@@ -23,7 +23,8 @@ bit for bit.
 Checkpoints (``checkpoints.py``) are written beside the old file and renamed when the disk has all of them.
 ``best.ckpt`` is chosen by the model's criterion, a run continues from ``last.ckpt``.
 
-Signals (``signals.py``). SIGINT and SIGTERM end a run after the step in which they came, with a checkpoint.
+Signals (``signals.py``). SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 end a run after the step in which they came, with
+a checkpoint.
 
 Figures, the progress bar and the clock are callbacks (``figures.py``, ``progress.py``; ``callbacks.py`` lists the names
 that a config may use). The loggers write one row for each epoch (``loggers.py``). ``schedulers.py`` has learning rates
