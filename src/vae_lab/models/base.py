@@ -28,6 +28,7 @@ class Model(nn.Module):
     def __init__(self, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.image_shape = image_shape[0], image_shape[1], image_shape[2]
+        self._first: list[Tensor] = []  # in a list: an attribute would be a second name of the parameter
         self.history: list[dict[str, float]] = []
         """Figures of each epoch that it was trained for."""
 
@@ -205,7 +206,10 @@ class Model(nn.Module):
         return self._any_tensor().device
 
     def _any_tensor(self) -> Tensor:
-        return next(itertools.chain(self.parameters(), self.buffers()), torch.zeros(()))
+        # a parameter is the same object on every device, and to look for it at each step takes 20 µs
+        if not self._first:
+            self._first = list(itertools.islice(self.parameters(), 1))
+        return self._first[0] if self._first else next(self.buffers(), torch.zeros(()))
 
     def admit(self, images: Tensor, one_batch: bool = True, look: bool = True) -> Tensor:
         """Images from outside as the model's parts take them: the one way in.
