@@ -115,6 +115,9 @@ def main() -> None:
     except KeyboardInterrupt:  # before or after training, which handles signals itself
         print("\nvae_lab: stopped", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # nobody reads on, as after `--help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
+        sys.exit(128 + signal.SIGPIPE)
     except MISTAKES as error:
         if _is_ours(error):
             raise

@@ -1,5 +1,6 @@
 """Help, completion, and one line for each mistake."""
 
+import signal
 import subprocess
 import sys
 import zipfile
@@ -178,3 +179,11 @@ def test_the_wheel_carries_conf_and_runs_from_an_empty_folder(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(site / "vae_lab" / "conf"))
     assert "latent_dim: 10" in done.stdout
+
+
+def test_output_that_nobody_reads_on_is_no_mistake(tmp_path):
+    process = start("--cfg", "job", folder=tmp_path)
+    with process.stdout, process.stderr:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.wait(60) == 128 + signal.SIGPIPE
