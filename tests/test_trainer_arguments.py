@@ -324,7 +324,7 @@ def test_the_number_of_threads_is_measured_recorded_and_kept(here, monkeypatch):
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize(("set_by_user", "policy"), [({}, "16000"), ({"OMP_WAIT_POLICY": "active"}, None)])
+@pytest.mark.parametrize(("set_by_user", "policy"), [({}, "64000"), ({"OMP_WAIT_POLICY": "active"}, None)])
 def test_waiting_threads_sleep_soon_unless_the_user_says_how_they_wait(monkeypatch, set_by_user, policy):
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.setenv(name, "")  # so that it is put back after the test

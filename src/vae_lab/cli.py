@@ -148,11 +148,11 @@ def _wait_briefly() -> None:
     """Let threads that wait for each other go to sleep soon, unless the user's environment says how they wait.
 
     By default they spin for milliseconds, and where other programs want the cores too, a step takes ten times as long.
-    Sleeping at once costs half the speed of an idle machine. This many turns, a fifth of a millisecond, cost one
-    percent there (docs/speed.md). OpenMP reads it when torch is imported.
+    Sleeping at once costs half the speed of an idle machine, and this many turns cost nothing there (docs/speed.md).
+    OpenMP reads it when torch is imported.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
-        os.environ["GOMP_SPINCOUNT"] = "16000"
+        os.environ["GOMP_SPINCOUNT"] = "64000"
 
 
 def _is_ours(error: Exception) -> bool:
