@@ -84,7 +84,7 @@ def _refuse_other_configs(given: Namespace) -> None:
 
 
 def _refuse_hidden(folder: Path) -> None:
-    """Refuse files that have a name of ours: Hydra would use ours in their place."""
+    """Refuse files that have the name of one of our configs: Hydra would use ours in their place."""
     ours = [file.relative_to(CONF) for file in sorted(CONF.rglob("*.yaml"))]
     for name in ours:
         file = folder / name

@@ -39,9 +39,14 @@ def is_finite_number(value: Any) -> bool:
         return False
 
 
+def criterion_name(metrics: Mapping[str, Any]) -> str:
+    """The name of the figure that a run is chosen by; a run of the first edition does not say it."""
+    return str(metrics.get("criterion", "nelbo"))
+
+
 def is_finished(metrics: Mapping[str, Any]) -> bool:
     """Whether these are the figures of a finished run: the test is its last step."""
-    return f"test/{metrics.get('criterion', 'nelbo')}" in metrics
+    return f"test/{criterion_name(metrics)}" in metrics
 
 
 class RunFolder:

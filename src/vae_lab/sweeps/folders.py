@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vae_lab.errors import RunFolderError
-from vae_lab.runs.folder import RunFolder, is_finished
+from vae_lab.runs.folder import RunFolder, criterion_name, is_finished
 
 FAILURE = "failure.txt"  # one line, the reason; beside what else the run left
 LONGEST = 200  # bytes; file systems allow 255, and the lock beside a folder adds to its name
@@ -61,11 +61,6 @@ def failure_of(folder: Path) -> str | None:
     if not file.exists():
         return None
     return " ".join(file.read_text(errors="replace").split()) or "no reason was given"
-
-
-def criterion_name(metrics: Mapping[str, Any]) -> str:
-    """The name of the figure that a run is chosen by."""
-    return str(metrics.get("criterion", "nelbo"))
 
 
 def criterion_of(metrics: Mapping[str, Any]) -> float:

@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 from vae_lab.errors import ConfigError, UserError
 from vae_lab.figures.quantities import quantity_of
 from vae_lab.files.locks import locked
+from vae_lab.runs.folder import criterion_name
 from vae_lab.sweeps.callback import ELSEWHERE, ONE_DEVICE, is_one
-from vae_lab.sweeps.folders import FAILURE, criterion_name, criterion_of, failure_of, metrics_of
+from vae_lab.sweeps.folders import FAILURE, criterion_of, failure_of, metrics_of
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 from vae_lab.config.settings import Leaves, settings_of
 from vae_lab.errors import RunFolderError
-from vae_lab.runs.folder import RunFolder, is_finished, is_finite_number
-from vae_lab.sweeps.folders import FAILURE, criterion_name, failure_of
+from vae_lab.runs.folder import RunFolder, criterion_name, is_finished, is_finite_number
+from vae_lab.sweeps.folders import FAILURE, failure_of
 from vae_lab.sweeps.overrides import settings_in
 
 MARKS = ("config.yaml", "metrics.json", FAILURE)  # files of a run; one that was cut off early may have only its log

@@ -20,6 +20,7 @@ from vae_lab.evaluation.kl_estimates import KLEstimates
 from vae_lab.figures.quantities import quantity_of
 from vae_lab.models import Model
 from vae_lab.paths import argument
+from vae_lab.runs.folder import criterion_name
 from vae_lab.training.module import Training
 from vae_lab.training.progress import Clock, duration, steps_of
 
@@ -144,7 +145,7 @@ def announcement(config: DictConfig, model: Model, trainer: Trainer, folder: Pat
 
 def table(metrics: Mapping[str, Any], folder: Path) -> str:
     """The figures of a run as a few aligned lines, and where the rest is."""
-    criterion = str(metrics.get("criterion", "nelbo"))
+    criterion = criterion_name(metrics)
     words = quantity_of(criterion)
     unit = f"{words.unit}, " if words.unit else ""
     rows = [
