@@ -131,6 +131,21 @@ def test_after_a_bad_mirror_the_next_one_is_asked(serve, offer, tmp_path, kind, 
         mirrors.download("MNIST", ["t10k-images-idx3-ubyte.gz"], tmp_path, tmp_path / "temporary")
 
 
+def test_a_mirror_that_was_given_up_writes_nothing_into_the_next_ones_file(serve, offer, tmp_path, monkeypatch):
+    name, content = "t10k-labels-idx1-ubyte.gz", b"\x1f\x8b" + bytes(2**17)
+
+    def in_two_parts(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + content[: 2**16])
+        time.sleep(0.3)  # in which the slow mirror sends its next bytes
+        connection.sendall(content[2**16 :])
+
+    offer(serve(slowly(GOOD[:100])), serve(in_two_parts))
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", [(name, hashlib.md5(content).hexdigest())])
+    (tmp_path / "temporary").mkdir()
+    mirrors.download("MNIST", [name], tmp_path, tmp_path / "temporary")
+    assert (tmp_path / name).read_bytes() == content
+
+
 @pytest.mark.parametrize(
     "address", ["http://127.0.0.1:1/", "http://[", "nonsense", "http://a b/", f"http://{'a' * 80}/"]
 )

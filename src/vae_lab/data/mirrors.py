@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,11 +46,13 @@ def download(dataset: str, names: Iterable[str], folder: Path, temporary: Path) 
     missing, reasons = list(names), []
     for mirror in mirrors:
         source = _Mirror()
+        # its own folder: a mirror that was given up may still write what it was just sending
+        own = Path(tempfile.mkdtemp(dir=temporary))
         try:
             while missing:
                 name = missing[0]
-                source.fetch(f"{mirror}{name}", temporary / name, checksums(dataset)[name])
-                put_new(temporary / name, folder / name)
+                source.fetch(f"{mirror}{name}", own / name, checksums(dataset)[name])
+                put_new(own / name, folder / name)
                 missing.pop(0)
             return
         except (OSError, DataError) as error:
