@@ -3,7 +3,7 @@
 import inspect
 import json
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from hydra.utils import get_object
@@ -14,7 +14,8 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from vae_lab.annotations import ImageShape, NotNegative, Positive, Seed, Size, Sizes
 from vae_lab.config.keys import check_keys, did_you_mean
-from vae_lab.config.targets import check_targets, parts_of_model
+from vae_lab.config.settings import NESTED, shown
+from vae_lab.config.targets import OF_MODELS, check_targets, parts_of_model
 from vae_lab.config.trainer_arguments import WORKS, check_names, check_values
 from vae_lab.errors import ConfigError
 
@@ -52,7 +53,7 @@ OF_OTHERS: dict[str, dict[str, Any]] = {
 }
 
 # Without these, and the parts of its model, there is no run.
-PARTS = ("data", "model", "posterior", "likelihood", "loss", "optimizer", "trainer")
+PARTS = ("data", "model", "loss", "optimizer", "trainer")
 OPTIONAL_PARTS = ("scheduler",)
 
 # Names of the precisions in which the optimiser scales gradients.
@@ -105,6 +106,7 @@ def _check_parts(plain: dict[Any, Any]) -> None:
     _require_parts(plain, PARTS)
     of_model = parts_of_model(plain["model"]["_target_"])
     _require_parts(plain, of_model)
+    _refuse_unused(plain, of_model)
     optional = {key: plain.get(key) for key in OPTIONAL_PARTS}
     for group in ("callbacks", "logger"):
         members = plain.get(group) or {}
@@ -118,6 +120,23 @@ def _check_parts(plain: dict[Any, Any]) -> None:
     for part in of_model:
         if "image_shape" in plain[part]:
             raise ConfigError(f"{part}.image_shape", plain[part]["image_shape"], "comes from the data; leave it out")
+
+
+def _refuse_unused(plain: dict[Any, Any], of_model: Sequence[str]) -> None:
+    """Require the parts inside the model's parts, and refuse parts that this kind of model does not have."""
+    inner = [group for key, group in NESTED.items() if key.partition(".")[0] in of_model and _inside(plain, key)]
+    _require_parts(plain, inner)
+    for group in OF_MODELS:
+        if group not in (*of_model, *inner) and plain.get(group) is not None:
+            kind = shown("model._target_", plain["model"]["_target_"])
+            value = plain[group].get("_target_") if _is_part(plain[group]) else plain[group]
+            raise ConfigError(group, shown(f"{group}._target_", value), f"model={kind} takes no {group}; leave it out")
+
+
+def _inside(plain: dict[Any, Any], key: str) -> bool:
+    """Whether a part takes the part at this key."""
+    part, _, name = key.partition(".")
+    return name in inspect.signature(get_object(plain[part]["_target_"])).parameters
 
 
 def _require_parts(plain: dict[Any, Any], keys: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vae_lab.config.settings import key_of
+from vae_lab.config.settings import NESTED, key_of
 from vae_lab.errors import ConfigError
 from vae_lab.paths import CONF
 
@@ -27,7 +27,6 @@ GIVEN = {
     "scheduler": ("optimizer", "total_steps"),
     "logger": ("save_dir",),
 }
-NESTED = {"encoder.posterior": "posterior", "decoder.likelihood": "likelihood"}  # parts that follow another group
 
 # what people call a key that has another name here
 KNOWN_AS = {

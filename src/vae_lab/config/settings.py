@@ -34,6 +34,8 @@ APART_AS_OVERRIDES = (*APART, "evaluation", "logger", "sweep", "hydra")  # whole
 # modules of the callbacks that draw and save, which changes no result; the first is that of earlier versions
 DRAWING = ("vae_lab.callbacks.", "vae_lab.training.")
 CLASS = "._target_"
+# parts inside another part, and the group that they follow
+NESTED = {"encoder.posterior": "posterior", "decoder.likelihood": "likelihood"}
 
 Leaves = dict[str, Any]
 

@@ -10,6 +10,7 @@ from hydra.utils import get_object
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
 
+from vae_lab.config.settings import NESTED
 from vae_lab.data import ImageDataModule
 from vae_lab.decoders import Decoder
 from vae_lab.encoders import Encoder
@@ -50,8 +51,8 @@ OTHER_TARGETS = {
 
 PARTIAL = ("optimizer", "scheduler")  # built later, with further arguments
 
-# Parts inside another part, and their group.
-NESTED = {"encoder.posterior": "posterior", "decoder.likelihood": "likelihood"}
+# Groups of the parts that models are made of; each kind of model takes some of them.
+OF_MODELS = ("encoder", "posterior", "decoder", "likelihood", "prior")
 
 
 def parts_of_model(target: str) -> list[str]:

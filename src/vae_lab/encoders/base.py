@@ -27,6 +27,10 @@ class Encoder(nn.Module):
         if self.posterior.latent_dim != latent_dim:
             raise ValueError(f"its codes have length {latent_dim}, those of its posterior {self.posterior.latent_dim}")
 
+    def numbers(self, x: Tensor) -> Tensor:
+        """Output of the network for images x (batch, channels, height, width): what the posterior needs, (batch, n)."""
+        return self.net(x)
+
     def forward(self, x: Tensor) -> Distribution:
         """The posterior of images x (batch, channels, height, width); its samples are (…, batch, latent)."""
-        return self.posterior(self.net(x))
+        return self.posterior(self.numbers(x))

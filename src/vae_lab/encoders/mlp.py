@@ -3,7 +3,6 @@
 import math
 
 from torch import Tensor
-from torch.distributions import Distribution
 
 from vae_lab.annotations import ImageShape, Size, Sizes
 from vae_lab.encoders.base import Encoder
@@ -43,6 +42,6 @@ class MLPEncoder(Encoder):
         self.image_shape = image_shape[0], image_shape[1], image_shape[2]
         self.net = mlp([math.prod(image_shape), *hidden_dims, self.posterior.inputs], activation, layer_norm)
 
-    def forward(self, x: Tensor) -> Distribution:
-        """The posterior of images x (batch, channels, height, width); its samples are (…, batch, latent)."""
-        return super().forward(x.flatten(1))
+    def numbers(self, x: Tensor) -> Tensor:
+        """Output of the network for images x (batch, channels, height, width): what the posterior needs, (batch, n)."""
+        return self.net(x.flatten(1))

@@ -34,8 +34,19 @@ class Model(nn.Module):
 
     # --- what a kind of model defines ----------------------------------------------------------------
 
-    def infer(self, x: Tensor) -> Any:
-        """What the model knows of z given images x (batch, channels, height, width), computed once for each image."""
+    def numbers_of(self, x: Tensor) -> Tensor:
+        """The numbers that name q(z|x) within its family, (batch, numbers), of images x as the model's parts take them.
+
+        They are what a network says of each image; ``inferred_from`` makes q(z|x) of them, whoever found them.
+        """
+        raise self._lack("an encoder")
+
+    def inferred_from(self, numbers: Tensor) -> Any:
+        """What ``draw`` needs to know of z given each image.
+
+        Args:
+            numbers: numbers that name q(z|x), (batch, numbers).
+        """
         raise self._lack("an encoder")
 
     def draw(self, inferred: Any, x: Tensor, k: int) -> Draws:
@@ -45,6 +56,15 @@ class Model(nn.Module):
             inferred: result of ``infer`` for x.
             x: images, (batch, channels, height, width).
             k: number of draws of z for each image.
+        """
+        raise self._lack("a likelihood")
+
+    def densities(self, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(z) and log p(x|z) in nats, (…, batch) each.
+
+        Args:
+            z: joint codes, (…, batch, latent).
+            x: images, (batch, channels, height, width).
         """
         raise self._lack("a likelihood")
 
@@ -94,6 +114,10 @@ class Model(nn.Module):
         )
 
     # --- what follows for every kind -----------------------------------------------------------------
+
+    def infer(self, x: Tensor) -> Any:
+        """What the model knows of z given images x (batch, channels, height, width), computed once for each image."""
+        return self.inferred_from(self.numbers_of(x))
 
     def measure(self, x: Tensor) -> dict[str, Tensor]:
         """Figures of each image in validation and test, (batch,) each, from one draw of z, whatever the loss is."""

@@ -61,10 +61,22 @@ class VAE(Model):
         """The posterior q(z|x) of images x (batch, channels, height, width)."""
         return self.encoder(x)
 
+    def numbers_of(self, x: Tensor) -> Tensor:
+        """Output of the encoder's network for images x (batch, channels, height, width), (batch, numbers)."""
+        return self.encoder.numbers(x)
+
+    def inferred_from(self, numbers: Tensor) -> Distribution:
+        """The posterior q(z|x) of each image, from numbers (batch, numbers)."""
+        return self.encoder.posterior(numbers)
+
     def draw(self, inferred: Distribution, x: Tensor, k: int) -> Draws:
         """k draws of z for each image, with their densities."""
         latent = Latent(inferred, self.prior(), (k,))
         return Draws([latent], self.decoder(latent.z).log_prob(x))
+
+    def densities(self, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(z) and log p(x|z) in nats, (…, batch) each, of codes z (…, batch, latent)."""
+        return self.prior().log_prob(z), self.decoder(z).log_prob(x)
 
     def codes_of(self, inferred: Distribution) -> Tensor:
         """Centre of each posterior, (batch, latent)."""

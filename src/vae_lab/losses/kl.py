@@ -1,65 +1,20 @@
-"""Losses: from draws of z to what training minimises, in one stage or in several."""
+"""Losses with a KL term: the negative ELBO and its relatives."""
 
 import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vae_lab.annotations import Draws as DrawCount
 from vae_lab.annotations import NotNegative
+from vae_lab.losses.base import Loss, Outcome, Weight
 from vae_lab.models import Draws, Model
 from vae_lab.randomness import fixed_noise
-
-Weight = Tensor | float | None
 
 
 class NoClosedFormError(ValueError):
     """KL(q ‖ p) has no closed form for this pair of distributions."""
-
-
-class Stage(NamedTuple):
-    """One optimiser step of each batch."""
-
-    name: str
-    parameters: list[nn.Parameter]
-    """The parameters that this stage changes, with an optimiser of its own."""
-
-
-class Outcome(NamedTuple):
-    """Result of a loss for a batch."""
-
-    loss: Tensor
-    """What the stage minimises, ()."""
-    figures: dict[str, Tensor]
-    """Figures of each image, (batch,) each, whose means are reported as train/NAME."""
-
-
-class Loss(nn.Module):
-    """What training minimises. It has no parameters of its own: those are the model's."""
-
-    def stages(self, model: Model) -> list[Stage]:
-        """The stages of a step, in order; by default one stage with all parameters that learn."""
-        return [Stage("model", [p for p in model.parameters() if p.requires_grad])]
-
-    def check(self, model: Model) -> None:
-        """Raise ValueError or NotOffered where this loss cannot train this model."""
-
-    def weight(self, epochs: float) -> float:  # noqa: ARG002
-        """The weight that ``forward`` gets after that many epochs of training, a fraction included."""
-        return 1.0
-
-    def forward(self, model: Model, x: Tensor, weight: Weight = None, stage: str = "model") -> Outcome:
-        """What a stage minimises for a batch.
-
-        Args:
-            model: the model that is trained.
-            x: images, (batch, channels, height, width).
-            weight: result of ``weight`` at this moment of training; None is that after the last epoch.
-            stage: name of the stage.
-        """
-        raise NotImplementedError
 
 
 class KLLoss(Loss, ABC):

@@ -1,30 +1,10 @@
-"""Posterior heads: from the output of an encoder's network to the distribution q(z|x) over codes."""
+"""Gaussian posteriors."""
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from vae_lab.annotations import Size
-
-
-class Posterior(nn.Module):
-    """A family of q(z|x).
-
-    Args:
-        latent_dim: length of z.
-        inputs: number of outputs that the family needs from the network for each image.
-    """
-
-    def __init__(self, latent_dim: int, inputs: int) -> None:
-        super().__init__()
-        self.latent_dim, self.inputs = latent_dim, inputs
-
-    def forward(self, numbers: Tensor) -> Distribution:
-        """q(z|x), whose draws can be differentiated.
-
-        Args:
-            numbers: output of the network, (…, inputs).
-        """
-        raise NotImplementedError
+from vae_lab.posteriors.base import Posterior
 
 
 class DiagonalNormal(Posterior):

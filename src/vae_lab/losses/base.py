@@ -1,0 +1,52 @@
+"""What every loss has: stages, and what a stage minimises for a batch."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from vae_lab.models import Model
+
+Weight = Tensor | float | None
+
+
+class Stage(NamedTuple):
+    """One optimiser step of each batch."""
+
+    name: str
+    parameters: list[nn.Parameter]
+    """The parameters that this stage changes, with an optimiser of its own."""
+
+
+class Outcome(NamedTuple):
+    """Result of a loss for a batch."""
+
+    loss: Tensor
+    """What the stage minimises, ()."""
+    figures: dict[str, Tensor]
+    """Figures of each image, (batch,) each, whose means are reported as train/NAME."""
+
+
+class Loss(nn.Module):
+    """What training minimises. It has no parameters of its own: those are the model's."""
+
+    def stages(self, model: Model) -> list[Stage]:
+        """The stages of a step, in order; by default one stage with all parameters that learn."""
+        return [Stage("model", [p for p in model.parameters() if p.requires_grad])]
+
+    def check(self, model: Model) -> None:
+        """Raise ValueError or NotOffered where this loss cannot train this model."""
+
+    def weight(self, epochs: float) -> float:
+        """The weight that ``forward`` gets after that many epochs of training, a fraction included."""
+        return 1.0
+
+    def forward(self, model: Model, x: Tensor, weight: Weight = None, stage: str = "model") -> Outcome:
+        """What a stage minimises for a batch.
+
+        Args:
+            model: the model that is trained.
+            x: images, (batch, channels, height, width).
+            weight: result of ``weight`` at this moment of training; None is that after the last epoch.
+            stage: name of the stage.
+        """
+        raise NotImplementedError

@@ -1,0 +1,6 @@
+"""Posterior heads: from the output of an encoder's network to the distribution q(z|x) over codes."""
+
+from vae_lab.posteriors.base import Posterior
+from vae_lab.posteriors.gaussian import DiagonalNormal
+
+__all__ = ["DiagonalNormal", "Posterior"]
