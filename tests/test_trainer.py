@@ -33,5 +33,6 @@ def test_several_devices(devices):
 )
 def test_runs_go_round_the_gpus(monkeypatch, mode, gpus, trainer, expected):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(HydraConfig, "initialized", lambda: True)
     monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create({"mode": mode, "job": {"num": 6}}))
     assert devices_of_run(OmegaConf.create(trainer)) == expected
