@@ -51,6 +51,16 @@ accuracies of 5 nearest neighbours and of logistic regression that see the poste
 | recipe | Fréchet | kernel | confidence | balance | nearest training image | active units | kNN | linear |
 |---|---|---|---|---|---|---|---|---|"""
 
+GAPS = """
+## What each way of inference is worth
+
+log p(x) − ELBO of {images:,} test images and its two parts (`task=evaluate run_dir=RUN_FOLDER evaluation.gaps=true`):
+the approximation gap is what the best q of the family still lacks, the amortisation gap what the model's own q lacks of
+that one. A better prior could gain the marginal KL(q(z) ‖ p(z)) at most; the rest of the KL is I(x; z).
+
+| command | NELBO | −log p(x) | log p(x) − ELBO | approximation | amortisation | I(x; z) | KL(q(z) ‖ p(z)) | seconds |
+|---|---|---|---|---|---|---|---|---|"""
+
 ESTIMATED = """
 ## The Monte Carlo estimate of the KL
 
@@ -140,6 +150,19 @@ def print_judged(rows: Rows) -> None:
         print(f"| {' | '.join(cells)} |")
 
 
+def print_gaps(rows: Rows) -> None:
+    """The table of the gaps: what separates the ELBO from log p(x)."""
+    counts = {run["gaps/images"] for runs in rows.values() for run in runs}
+    if len(counts) > 1:
+        sys.exit("results.py: the gaps were measured on different numbers of images")
+    print(GAPS.format(images=counts.pop()))
+    for (name, overrides), runs in rows.items():
+        cells = [shell(name, overrides, runs), column(runs, "test/nelbo"), bound(runs)]
+        cells += [column(runs, f"gaps/{part}") for part in ("total", "approximation", "amortisation")]
+        cells += [column(runs, f"test/{part}") for part in ("mutual_information", "marginal_kl")]
+        print(f"| {' | '.join([*cells, column(runs, 'train/seconds', 0)])} |")
+
+
 def print_estimated(rows: Rows) -> None:
     """The third table: the Monte Carlo KL beside its value."""
     print(ESTIMATED.format(n=next(iter(rows.values()))[0]["estimator/n"]))
@@ -168,6 +191,7 @@ def main() -> None:
     for figure, table in (
         ("test/nelbo", print_trained),
         ("judge/samples", print_judged),
+        ("gaps/total", print_gaps),
         ("estimator/n", print_estimated),
     ):
         if found := having(figure):

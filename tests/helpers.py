@@ -4,9 +4,12 @@ import contextlib
 import io
 import logging
 import math
+import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -155,6 +158,7 @@ def call(*arguments: str) -> Answer:
     return Answer(code, out.getvalue(), err.getvalue())
 
 
+PACKAGE = Path(cli.__file__).parent
 PROGRAM = (sys.executable, "-m", "vae_lab")
 IMPORTS_TOLD = (sys.executable, "-X", "importtime", "-m", "vae_lab")
 
@@ -176,6 +180,81 @@ def finish(process: subprocess.Popen) -> subprocess.CompletedProcess:
     """What became of a process, at its end."""
     out, err = process.communicate(timeout=400)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+MAIN = "from vae_lab.cli import main; main()"
+_IMPORTED = multiprocessing.get_context("forkserver")
+_IMPORTED.set_forkserver_preload(["vae_lab.cli", "vae_lab.tasks.run", "vae_lab.sweeps.job", "vae_lab.sweeps.report"])
+
+
+class Warm:
+    """A process as ``subprocess.Popen`` gives one, of the part of its methods that the tests call.
+
+    Args:
+        process: a process that was started.
+        said: folder with what it prints, ``out`` and ``err``; deleted at its end.
+        args: its arguments, for messages.
+    """
+
+    def __init__(self, process: multiprocessing.Process, said: Path, args: Sequence[str]) -> None:
+        self.process, self.said, self.args, self.pid = process, said, args, process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.process.terminate()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        self.process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        out, err = ((self.said / name).read_text() for name in ("out", "err"))
+        shutil.rmtree(self.said)
+        return out, err
+
+
+def start_warm(*arguments: str, folder: Path, root: Path | str = "", script: str = MAIN) -> Warm:
+    """As ``start``, in a process that was forked from one that has imported the program, without running anything.
+
+    A process of its own for locks, signals and kills, without the five seconds of imports: where the start itself
+    is not what a test looks at.
+
+    Args:
+        arguments: command line.
+        folder: its current folder.
+        root: folder of the data.
+        script: Python that it runs, ``MAIN`` for the program.
+    """
+    said = Path(tempfile.mkdtemp())
+    environment = os.environ | {"VAE_LAB_DATA": str(root), "OMP_NUM_THREADS": "1"}
+    process = _IMPORTED.Process(
+        target=_forked,
+        args=(script, arguments, folder, environment, said),
+        daemon=True,  # ends with the tests, however they end
+    )
+    process.start()
+    return Warm(process, said, arguments)
+
+
+def _forked(script: str, arguments: Sequence[str], folder: Path, environment: dict[str, str], said: Path) -> None:
+    """What such a process does: take on the surroundings of a new one, and run."""
+    os.setsid()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    torch.set_num_threads(1)  # OMP_NUM_THREADS is read when torch is imported
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT), number)
+    sys.argv = [str(PACKAGE / "__main__.py"), *arguments]
+    exec(script, {"__name__": "__main__"})
 
 
 def wait_for(*files: Path, seconds: float = 60) -> None:

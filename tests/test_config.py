@@ -28,7 +28,9 @@ CHOICES = sorted(
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_checks_and_builds(compose, choice):
-    config = compose(choice, *(["loss=sgvb"] if choice.startswith("prior=") else []))
+    beside = ["inference=svi"] if choice == "encoder=none" else []
+    beside += ["loss=sgvb"] if choice.startswith(("prior=", "posterior=")) else []
+    config = compose(choice, *beside)
     check(config)
     check_targets(OmegaConf.to_container(config, resolve=True))
     data = build_data(config)

@@ -18,6 +18,7 @@ def test_theory_names_code_and_tests_that_exist():
     for module, name in set(re.findall(r"`(\w+)\.(\w+)(?:\.\w+)?`", text)):
         if module != "torch" and name != "py":
             sources = [source for file, source in code.items() if module in (file.stem, file.parent.name)]
+            sources += [file.read_text() for file in REPOSITORY.glob(f"conf/{module}/*.yaml")]  # a key of a config
             assert any(name in source for source in sources), f"{module}.{name}"
 
 

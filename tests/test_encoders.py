@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from helpers import SHAPE
-from vae_lab.encoders import ConvEncoder, MLPEncoder
+from vae_lab.encoders import ConvEncoder, MLPEncoder, NoEncoder
 from vae_lab.posteriors import DiagonalNormal
 
 ENCODERS = {
@@ -57,3 +57,12 @@ def test_images_of_every_shape_are_taken(kind, shape):
     posterior = kind(5, [4, 6], shape)(torch.rand(3, *shape))
     assert posterior.batch_shape == (3,)
     assert posterior.event_shape == (5,)
+
+
+def test_no_encoder_gives_every_image_of_every_shape_the_same_posterior():
+    encoder = NoEncoder(2)
+    for shape in ((1, 28, 28), (3, 5, 7)):
+        posterior = encoder(torch.rand(4, *shape))
+        torch.testing.assert_close(posterior.mean, torch.zeros(4, 2))
+        torch.testing.assert_close(posterior.stddev, torch.ones(4, 2))
+    assert not list(encoder.parameters())

@@ -36,6 +36,7 @@ def of_images(shape):
         "interpolation": images.interpolation(torch.rand(11, 2, *shape), ["0 → 1", "T-shirt/top → Ankle boot"]),
         "one step": images.interpolation(torch.rand(1, 2, *shape), []),
         "copies": images.copies(x, x),
+        "layers of a ladder": images.layers(torch.rand(4, 6, *shape)),
         "grid": latent.grid(torch.rand(4, 4, *shape), 2.0, AXES),
         "one code": latent.grid(torch.rand(1, 1, *shape), 2.0, AXES),
     }

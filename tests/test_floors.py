@@ -13,7 +13,7 @@ FLOORS = [
     ["distributions"],
     ["networks"],
     ["likelihoods", "posteriors"],
-    ["encoders", "decoders", "priors"],
+    ["encoders", "decoders", "priors", "inference"],
     ["models"],
     ["losses"],
     ["data"],

@@ -36,7 +36,9 @@ def test_gradients_are_those_of_finite_differences(likelihood):
     output = torch.randn(2, 3, 1, 4, 4, dtype=torch.float64, requires_grad=True)
     x = torch.rand(3, 1, 4, 4, dtype=torch.float64, requires_grad=True)
     parameters = [p for p in likelihood.parameters() if p.requires_grad]
-    assert torch.autograd.gradcheck(lambda output, x, *_: likelihood(output).log_prob(x), (output, x, *parameters))
+    inputs = (output, x, *parameters)
+    assert torch.autograd.gradcheck(lambda output, x, *_: likelihood(output).log_prob(x), inputs)
+    assert torch.autograd.gradgradcheck(lambda output, x, *_: likelihood(output).log_prob(x), inputs)
 
 
 @pytest.mark.parametrize("scale", [0.1, math.sqrt(0.5)])

@@ -98,7 +98,7 @@ def test_a_density_is_computed_only_where_it_is_needed(model):
     draws.terms()
     assert not asked
     assert draws.log_weights.isfinite().all()
-    draws.terms(draws.sampled_kl)
+    draws.terms(draws.sampled_kls)
     assert len(asked) == 2
 
 
@@ -123,6 +123,22 @@ def test_layers_of_latent_variables_add_up(model):
     torch.testing.assert_close(draws.log_ratio, top.log_q - top.log_p + below.log_q - below.log_p)
     kl = torch.distributions.kl_divergence
     torch.testing.assert_close(draws.closed_kl, kl(q, model.prior()) + kl(below.q, model.prior()).mean(0))
+
+
+def test_the_kl_of_each_layer_is_a_figure_and_the_first_is_nearest_to_the_image():
+    top, middle, bottom = [
+        Latent(
+            *[torch.distributions.Independent(torch.distributions.Normal(torch.full((5, 1), m), 1.0), 1) for m in pair],
+            (2,),
+        )
+        for pair in ((1.0, 0.0), (0.0, 2.0), (3.0, 0.0))
+    ]
+    terms = Draws([top, middle, bottom], torch.zeros(2, 5)).terms()
+    assert list(terms) == ["nelbo", "kl", "reconstruction", "kl_z1", "kl_z2", "kl_z3"]
+    # ½ of the squared distance of the means
+    assert [terms[f"kl_z{layer}"][0].item() for layer in (1, 2, 3)] == pytest.approx([4.5, 2.0, 0.5])
+    assert terms["kl"].tolist() == pytest.approx([7.0] * 5)
+    assert "kl_z1" not in Draws([top], torch.zeros(2, 5)).terms()
 
 
 def test_a_model_without_latent_variables_has_no_kl():

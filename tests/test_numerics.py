@@ -12,7 +12,7 @@ from vae_lab.errors import NonFiniteError
 from vae_lab.likelihoods import Bernoulli, Gaussian
 from vae_lab.losses import KL, SGVB
 from vae_lab.posteriors import DiagonalNormal
-from vae_lab.priors import Flow, Mixture, PlanarFlow, StandardNormal, Vamp
+from vae_lab.priors import ContinuousFlow, Flow, Mixture, PlanarFlow, StandardNormal, Vamp
 
 PRIORS = {
     "standard_normal": StandardNormal,
@@ -21,6 +21,7 @@ PRIORS = {
     "vamp": lambda _: Vamp(components=3),
     "spline": lambda latent: Flow(latent, transforms=1),
     "autoregressive": lambda latent: Flow(latent, kind="autoregressive", transforms=1),
+    "continuous_flow": lambda latent: ContinuousFlow(latent, [8]),
 }
 IMAGES = {
     "black": torch.zeros(4, 1, 28, 28),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vae_lab.distributions.planar import PlanarTransform
+from vae_lab.distributions.planar import NEUTRAL, PlanarTransform
 from vae_lab.priors import PlanarFlow
 
 
@@ -95,3 +95,24 @@ def test_extreme_codes_have_finite_densities_and_gradients():
     prior().log_prob(z).sum().backward()
     assert z.grad.isfinite().all()
     assert all(p.grad.isfinite().all() for p in prior.parameters())
+
+
+@pytest.mark.parametrize("shift", [0.0, NEUTRAL])
+def test_a_layer_of_each_image_is_that_image_s_layer(shift):
+    u, w = torch.randn(2, 5, 3, dtype=torch.float64).unbind()
+    b, noise = torch.randn(5, dtype=torch.float64), torch.randn(4, 5, 3, dtype=torch.float64)
+    together = PlanarTransform(u, w, b, shift)
+    z = together(noise)
+    assert (together.u * w).sum(-1).min() > -1
+    for image in range(5):
+        alone = PlanarTransform(u[image], w[image], b[image], shift)
+        torch.testing.assert_close(z[:, image], alone(noise[:, image]))
+        found = together.log_abs_det_jacobian(noise, z)[:, image]
+        torch.testing.assert_close(found, alone.log_abs_det_jacobian(noise[:, image], z[:, image]))
+
+
+def test_a_neutral_layer_without_direction_is_the_identity():
+    w, z = torch.randn(2, 4, 3, dtype=torch.float64).unbind()
+    layer = PlanarTransform(torch.zeros_like(w), w, torch.randn(4, dtype=torch.float64), NEUTRAL)
+    torch.testing.assert_close(layer.inv(z), z)
+    torch.testing.assert_close(layer.log_abs_det_jacobian(z, z), torch.zeros(4, dtype=torch.float64))

@@ -5,7 +5,7 @@ import torch
 
 from helpers import SHAPE
 from vae_lab.encoders import MLPEncoder
-from vae_lab.priors import Flow, Mixture, PlanarFlow, StandardNormal, Vamp
+from vae_lab.priors import ContinuousFlow, Flow, Mixture, PlanarFlow, StandardNormal, Vamp
 
 
 def vamp(latent_dim: int) -> Vamp:
@@ -21,6 +21,7 @@ PRIORS = {
     "vamp": vamp,
     "spline": lambda latent_dim: Flow(latent_dim, "spline", transforms=2, hidden_dims=[16]),
     "autoregressive": lambda latent_dim: Flow(latent_dim, "autoregressive", transforms=2, hidden_dims=[16]),
+    "continuous_flow": lambda latent_dim: ContinuousFlow(latent_dim, [8], steps=2),
 }
 
 

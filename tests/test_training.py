@@ -161,9 +161,9 @@ class Poison(KL):
         super().__init__()
         self.at, self.step = at, -1
 
-    def kl(self, draws):
+    def kls(self, draws):
         self.step += 1
-        return super().kl(draws) * (math.nan if self.step == self.at else 1)
+        return [kl * (math.nan if self.step == self.at else 1) for kl in super().kls(draws)]
 
     def check(self, model):
         pass

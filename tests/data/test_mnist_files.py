@@ -4,8 +4,6 @@ import gzip
 import hashlib
 import shutil
 import struct
-import subprocess
-import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -162,14 +160,3 @@ def test_real_mnist_is_mnist(mnist_root):
     assert train_labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert test_labels[:5].tolist() == [7, 2, 1, 0, 4]
     assert train.max() == 255
-
-
-def test_two_that_start_at_once_on_an_empty_cache_both_succeed(tmp_path):
-    script = (
-        f"from vae_lab.data import mnist_files as files; print(int(files.load('mnist', {str(tmp_path)!r})[1][0].sum()))"
-    )
-    started = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    sums = [process.communicate(timeout=120)[0] for process in started]
-    assert sums[0] == sums[1] == "264923200\n"
-    names = {path.name for path in raw(tmp_path, "MNIST").iterdir()}
-    assert names in ({".lock", *files.FILES}, {".lock", *(f"{name}.gz" for name in files.FILES)})

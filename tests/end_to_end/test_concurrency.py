@@ -3,7 +3,7 @@
 import json
 import os
 
-from helpers import finish, start
+from helpers import finish, start_warm
 from vae_lab.data import mnist_files as files
 
 RUNS = int(os.environ.get("VAE_LAB_RUNS_AT_ONCE", "2"))  # the reliability document's figures are of 8
@@ -12,7 +12,7 @@ SHORT = ("debug=fast", "trainer.accelerator=cpu", "hidden_dims=[8]", "data.eval_
 
 def test_runs_that_start_at_once_share_nothing_but_the_data(tmp_path):
     cache = tmp_path / "cache"
-    started = [start(*SHORT, f"seed={seed}", folder=tmp_path, root=cache) for seed in range(RUNS)]
+    started = [start_warm(*SHORT, f"seed={seed}", folder=tmp_path, root=cache) for seed in range(RUNS)]
     answers = [finish(process) for process in started]
     for answer in answers:
         assert answer.returncode == 0, answer.stderr
@@ -24,13 +24,14 @@ def test_runs_that_start_at_once_share_nothing_but_the_data(tmp_path):
     assert sum("fetching MNIST" in answer.stdout for answer in answers) <= 1
     names = {path.name for path in (cache / "MNIST" / "raw").iterdir()}
     assert names in ({".lock", *files.FILES}, {".lock", *(f"{name}.gz" for name in files.FILES)})
-    (train, _), _ = files.load("mnist", str(cache))
+    (train, _), (test, _) = files.load("mnist", str(cache))
     assert len(train) == 60_000
+    assert test.sum() == 264_923_200
 
 
 def test_of_runs_that_want_one_folder_one_gets_it(tmp_path, mnist_root):
     one = (*SHORT, "hydra.run.dir=run")
-    started = [start(*one, f"seed={seed}", folder=tmp_path, root=mnist_root) for seed in range(RUNS)]
+    started = [start_warm(*one, f"seed={seed}", folder=tmp_path, root=mnist_root) for seed in range(RUNS)]
     answers = [finish(process) for process in started]
     (winner,) = (seed for seed, answer in enumerate(answers) if answer.returncode == 0)
     for answer in answers[:winner] + answers[winner + 1 :]:

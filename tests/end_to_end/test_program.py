@@ -1,4 +1,4 @@
-"""The real program, started as people start it, on the real MNIST for a few steps."""
+"""The program on the real MNIST for a few steps: started as people start it, by one command for each way to start."""
 
 import csv
 import json
@@ -11,16 +11,17 @@ import pytest
 import torch
 
 import vae_lab
-from helpers import PROGRAM, finish, start
+from helpers import FIGURES, finish, start, start_warm
 
 SCRIPT = str(Path(sys.executable).with_name("vae_lab"))  # as pip put it there
 SHORT = ("debug=fast", "trainer.accelerator=cpu", "hidden_dims=[32]")
+UNSEEN = tuple(f"callbacks.{name}=null" for name in FIGURES)  # the figures, each of which takes a third of a second
 
 
 @pytest.fixture
 def program(tmp_path, mnist_root):
-    def run(*arguments: str, **options) -> subprocess.CompletedProcess:
-        return finish(start(*arguments, folder=tmp_path, root=mnist_root, **options))
+    def run(*arguments: str, starts=start_warm, **options) -> subprocess.CompletedProcess:
+        return finish(starts(*arguments, folder=tmp_path, root=mnist_root, **options))
 
     return run
 
@@ -121,7 +122,7 @@ def test_evaluate_gives_the_same_figures_again(finished, program, tmp_path):
     before = json.loads((run / "metrics.json").read_text())
     picture = (run / "figures" / "samples.png").read_bytes()
     short = ("trainer.accelerator=cpu", "trainer.limit_test_batches=2", "evaluation.k=3", "evaluation.samples=200")
-    done = program("task=evaluate", f"run_dir={run}", *short)
+    done = program("task=evaluate", f"run_dir={run}", *short, starts=start)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "k = 3" in done.stdout
@@ -176,8 +177,9 @@ def test_the_estimator_meets_its_value(program, tmp_path, prior, method):
 
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(finished, program, tmp_path):
     figures = []
-    for name, seed in (("same", 0), ("other", 1)):
-        done = program(*SHORT, f"hydra.run.dir={name}", f"seed={seed}", program=PROGRAM if name == "same" else [SCRIPT])
+    as_pip_put_it = {"starts": start, "program": [SCRIPT]}
+    for name, seed, options in (("same", 0, as_pip_put_it), ("other", 1, {})):
+        done = program(*SHORT, *UNSEEN, f"hydra.run.dir={name}", f"seed={seed}", **options)
         assert done.returncode == 0, done.stderr
         figures.append(json.loads((tmp_path / name / "metrics.json").read_text()))
     first = json.loads((finished[0] / "metrics.json").read_text())
@@ -203,21 +205,22 @@ def test_other_parts_run_without_noise(program, tmp_path, overrides):
 
 
 def test_grey_levels_under_a_bernoulli_are_not_called_a_likelihood(program, tmp_path):
-    done = program(*SHORT, "hydra.run.dir=run", "data.binarization=none")
+    done = program(*SHORT, *UNSEEN, "hydra.run.dir=run", "data.binarization=none")
     assert "cross-entropy on grey levels, not a likelihood" in done.stdout
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["is_likelihood"] is False
 
 
 @pytest.mark.slow  # half a minute for the compiler
 def test_a_compiled_loss_trains_as_well(program, tmp_path, finished):
-    done = program(*SHORT, "hydra.run.dir=run", "compile=true")
+    done = program(*SHORT, "hydra.run.dir=run", "compile=true", starts=start)
     assert done.returncode == 0, done.stderr
     nelbo = [json.loads((run / "metrics.json").read_text())["test/nelbo"] for run in (tmp_path / "run", finished[0])]
     assert nelbo[0] == pytest.approx(nelbo[1], rel=0.05)  # it draws other noise
 
 
 def test_two_processes_train_one_model_in_one_folder(finished, program, tmp_path):
-    done = program(*SHORT, "hydra.run.dir=run", "loss=kl", "trainer.devices=2", "trainer.strategy=ddp")
+    several = ("trainer.devices=2", "trainer.strategy=ddp")
+    done = program(*SHORT, "hydra.run.dir=run", "loss=kl", *several, starts=start)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.count("test NELBO") == 1

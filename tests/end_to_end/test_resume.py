@@ -4,16 +4,16 @@ import json
 import random
 import shutil
 import signal
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from helpers import FIGURES, call, finish, start, wait_for
+from helpers import FIGURES, call, finish, start, start_warm, wait_for
 from vae_lab.runs.resume import folder_of
 
-# two epochs of 80 steps with everything that has a state: a schedule, warm-up of the KL, drawn bits, early stopping
+# two epochs of 80 steps with everything that has a state: a schedule, warm-up of the KL, drawn bits, early stopping,
+# averaged weights
 RUN = (
     "trainer.accelerator=cpu",
     "callbacks=early_stopping",
@@ -23,6 +23,7 @@ RUN = (
     "hidden_dims=[32]",
     "loss=sgvb",
     "loss.warmup_epochs=1.5",
+    "training.ema=0.9",
     "callbacks.last.every_n_steps=16",
     *(f"callbacks.{name}=null" for name in FIGURES),
 )
@@ -60,7 +61,12 @@ setattr(Training, method, signalled)
 from vae_lab.cli import main
 main()
 """
-KILLED = (sys.executable, "-c", KILLED_WHILE_WRITING)
+
+
+def killed(write: int, folder: Path, root: str) -> int:
+    """A run that kills itself at that time; its exit code."""
+    arguments = (str(write), *RUN, "hydra.run.dir=run")
+    return finish(start_warm(*arguments, folder=folder, root=root, script=KILLED_WHILE_WRITING)).returncode
 
 
 def figures(run: Path) -> tuple[str, dict]:
@@ -94,7 +100,7 @@ def resumed(run: str = "run") -> tuple[str, dict]:
 
 
 def test_killed_within_an_epoch(here, mnist_root, alone):
-    process = start(*RUN, "hydra.run.dir=run", folder=here, root=mnist_root)
+    process = start_warm(*RUN, "hydra.run.dir=run", folder=here, root=mnist_root)
     wait_for(here / "run" / "checkpoints" / "last.ckpt")
     process.kill()
     process.communicate()
@@ -105,8 +111,7 @@ def test_killed_within_an_epoch(here, mnist_root, alone):
 # after overrides.yaml checkpoints, of which the fifth is best.ckpt of the first epoch, and metrics.csv between them
 @pytest.mark.parametrize("write", [3, 7, 9])
 def test_killed_while_a_file_is_written(here, mnist_root, alone, write):
-    process = start(str(write), *RUN, "hydra.run.dir=run", folder=here, root=mnist_root, program=KILLED)
-    assert finish(process).returncode == -signal.SIGKILL
+    assert killed(write, here, mnist_root) == -signal.SIGKILL
     assert list((here / "run").rglob("*.part"))
     assert resumed() == alone[0]
 
@@ -127,8 +132,8 @@ def test_a_signal_ends_the_run_with_a_checkpoint_of_that_moment(
     here, mnist_root, alone, number, method, call_of_it, moment
 ):
     run = (*RUN, "hydra.run.dir=outputs/runs/a", "callbacks.last.every_n_steps=null")
-    signalled = (sys.executable, "-c", SIGNALLED, method, str(call_of_it), str(int(number)))
-    done = finish(start(*run, folder=here, root=mnist_root, program=signalled))
+    signalled = (method, str(call_of_it), str(int(number)))
+    done = finish(start_warm(*signalled, *run, folder=here, root=mnist_root, script=SIGNALLED))
     ended = time.time()
     assert done.returncode == 128 + number
     assert ended - float(done.stdout.partition("sent at ")[2].split()[0]) < 30  # five seconds on an idle machine
@@ -153,7 +158,8 @@ def test_a_signal_to_one_of_two_processes_ends_both(here, mnist_root):
 
 def test_a_run_that_another_process_works_on_is_left_alone(here, mnist_root):
     runs = here / "outputs" / "runs"
-    process = start(*RUN, "hydra.run.dir=outputs/runs/a", "trainer.max_epochs=1000", folder=here, root=mnist_root)
+    endless = (*RUN, "hydra.run.dir=outputs/runs/a", "trainer.max_epochs=1000")
+    process = start_warm(*endless, folder=here, root=mnist_root)
     wait_for(runs / "a" / "checkpoints" / "last.ckpt")
     named, last = call("resume=outputs/runs/a"), call("resume=last")
     assert (named.code, last.code) == (2, 2)
@@ -168,7 +174,7 @@ def test_a_run_that_another_process_works_on_is_left_alone(here, mnist_root):
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(here, mnist_root, alone):
-    finish(start("9", *RUN, "hydra.run.dir=run", folder=here, root=mnist_root, program=KILLED))
+    killed(9, here, mnist_root)
     last = here / "run" / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:-1000])
     answer = call("resume=run")
@@ -181,7 +187,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(here, mnist_root, alo
 
 
 def test_a_run_without_a_checkpoint_begins_again(here, mnist_root, alone):
-    finish(start("1", *RUN, "hydra.run.dir=run", folder=here, root=mnist_root, program=KILLED))
+    killed(1, here, mnist_root)
     assert resumed() == alone[0]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from helpers import IMPORTS_TOLD, finish, start, wait_for
+from helpers import IMPORTS_TOLD, finish, start, start_warm, wait_for
 
 TINY = """# @package _global_
 hidden_dims: [16]
@@ -24,12 +24,12 @@ callbacks:
 TIMED = {"train/seconds", "train/images_per_second"}
 
 
-def begin(*arguments: str, folder: Path, **options) -> subprocess.Popen:
-    """The program with a recipe that takes half a second."""
+def begin(*arguments: str, folder: Path, starts=start_warm, **options):
+    """The program with a recipe that takes half a second; ``starts=start`` where a launcher starts others from it."""
     recipes = folder / "recipes" / "experiment"
     recipes.mkdir(parents=True, exist_ok=True)
     (recipes / "tiny.yaml").write_text(TINY)
-    return start(f"--config-dir={recipes.parent}", *arguments, "experiment=tiny", folder=folder, **options)
+    return starts(f"--config-dir={recipes.parent}", *arguments, "experiment=tiny", folder=folder, **options)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,8 @@ def program(mnist_root):
 def sweep(tmp_path_factory, program):
     """A sweep of four runs, two of which fail; its folder, and what the program said."""
     folder = tmp_path_factory.mktemp("sweep")
-    done = program("-m", "sweep_dir=sweep", "loss.coeff=0.5,2", "optimizer.lr=1e-3,1e30", folder=folder)
+    arguments = ("-m", "sweep_dir=sweep", "loss.coeff=0.5,2", "optimizer.lr=1e-3,1e30")
+    done = program(*arguments, folder=folder, starts=start)
     return folder / "sweep", done
 
 
@@ -111,7 +112,7 @@ def test_the_same_command_leaves_finished_runs_alone_and_does_the_others_again(s
 def test_a_finished_sweep_is_looked_through_at_once(sweep, program):
     folder, _ = sweep
     arguments = ("-m", "sweep_dir=sweep", "loss.coeff=0.5,2", "optimizer.lr=1e-3")
-    done = program(*arguments, folder=folder.parent, program=IMPORTS_TOLD)
+    done = program(*arguments, folder=folder.parent, starts=start, program=IMPORTS_TOLD)
     assert done.stdout.count("finished before") == 2
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
     assert "vae_lab.sweeps.job" in imported
@@ -121,7 +122,7 @@ def test_a_finished_sweep_is_looked_through_at_once(sweep, program):
 def test_parallel_runs_give_what_serial_ones_give(sweep, program, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     arguments = ("-m", "hydra/launcher=parallel", "sweep_dir=sweep", "loss.coeff=0.5,2", "optimizer.lr=1e-3,1e30")
-    done = program(*arguments, folder=tmp_path)
+    done = program(*arguments, folder=tmp_path, starts=start)
     assert done.returncode == 1
     for name in GOOD:
         assert figures(tmp_path / "sweep" / name) == figures(sweep[0] / name)
@@ -252,7 +253,8 @@ needs_slurm = pytest.mark.skipif(
 @needs_slurm
 def test_a_job_array_gives_what_serial_runs_give(sweep, program, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    done = program(*SLURM, "sweep_dir=sweep", "loss.coeff=0.5,2", "optimizer.lr=1e-3,1e30", folder=tmp_path)
+    arguments = (*SLURM, "sweep_dir=sweep", "loss.coeff=0.5,2", "optimizer.lr=1e-3,1e30")
+    done = program(*arguments, folder=tmp_path, starts=start)
     assert done.returncode == 1
     for name in GOOD:
         assert figures(tmp_path / "sweep" / name) == figures(sweep[0] / name)
@@ -267,7 +269,8 @@ def test_a_job_array_gives_what_serial_runs_give(sweep, program, tmp_path):
 @needs_slurm
 def test_jobs_that_are_killed_or_out_of_time_are_run_again(tmp_path, mnist_root):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    process = begin(*SLURM, "sweep_dir=sweep", "trainer.max_epochs=300", "seed=0,1", folder=tmp_path, root=mnist_root)
+    arguments = (*SLURM, "sweep_dir=sweep", "trainer.max_epochs=300", "seed=0,1")
+    process = begin(*arguments, folder=tmp_path, starts=start, root=mnist_root)
     found = [tmp_path / "sweep" / f"experiment=tiny,seed={seed},trainer.max_epochs=300" for seed in (0, 1)]
     wait_for(*(run / "metrics.csv" for run in found), seconds=120)
     (array,) = {path.name.partition("_")[0] for path in (tmp_path / "sweep" / ".slurm").glob("*_0")}
@@ -288,7 +291,7 @@ def test_a_sweep_that_was_killed_ends_as_one_that_was_not(program, tmp_path, mni
         pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     arguments = ("-m", f"hydra/launcher={launcher}", "trainer.max_epochs=8", "seed=0,1,2,3")
     name = "experiment=tiny,seed={},trainer.max_epochs=8"
-    process = begin(*arguments, "sweep_dir=killed", folder=tmp_path, root=mnist_root)
+    process = begin(*arguments, "sweep_dir=killed", folder=tmp_path, starts=start, root=mnist_root)
     killed = tmp_path / "killed"
     wait_for(killed / name.format(0) / "metrics.json", killed / name.format(2) / "metrics.csv")
     os.killpg(process.pid, signal.SIGKILL)  # the program and the processes that it started
@@ -296,10 +299,10 @@ def test_a_sweep_that_was_killed_ends_as_one_that_was_not(program, tmp_path, mni
     finished = [run for run in runs(killed).values() if (run / "metrics.json").exists()]
     assert 0 < len(finished) < 4
     before = {run: times(run) for run in finished}
-    done = program(*arguments, "sweep_dir=killed", folder=tmp_path)
+    done = program(*arguments, "sweep_dir=killed", folder=tmp_path, starts=start)
     assert done.returncode == 0, done.stderr
     assert {run: times(run) for run in finished} == before
-    assert program(*arguments, "sweep_dir=undisturbed", folder=tmp_path).returncode == 0
+    assert program(*arguments, "sweep_dir=undisturbed", folder=tmp_path, starts=start).returncode == 0
     assert {run: figures(path) for run, path in runs(killed).items()} == {
         run: figures(path) for run, path in runs(tmp_path / "undisturbed").items()
     }

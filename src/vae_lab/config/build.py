@@ -1,17 +1,17 @@
 """From a checked config to objects."""
 
-import inspect
 import math
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.annotations import ImageShape
 from vae_lab.config.model_size import LARGEST_MODEL, SizeLimit
-from vae_lab.config.targets import parts_of_model
+from vae_lab.config.settings import shown
+from vae_lab.config.targets import parts_of_model, takes_image_shape
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import ConfigError, UserError, to_install
 from vae_lab.losses import NoClosedFormError
@@ -112,22 +112,36 @@ def build_model(config: DictConfig, image_shape: ImageShape, at_most: int = LARG
         ModelSizeError: before the memory is taken, if they are too large.
     """
     with SizeLimit(at_most):
-        parts = {name: _build_part(config, name, image_shape) for name in parts_of_model(config.model._target_)}
-        make = build(config.model, "model", _partial_=True)
+        parts = {
+            name: _build_part(config, name, image_shape)
+            for name in parts_of_model(config.model._target_)
+            if config.get(name)
+        }
+        shape = _shape_for(config.model._target_, image_shape)
+        make = build(config.model, "model", _partial_=True, **shape)
         try:
             model = make(**parts)
         except (ValueError, RuntimeError, TypeError, AttributeError) as error:
+            if shape:  # its networks are its own, and so are the sizes that do not fit
+                raise ConfigError("model", shown("model._target_", config.model._target_), str(error)) from error
             reason = f"does not fit the other parts ({error}); set latent_dim and the like once, at the top"
             name, part = next(iter(parts.items()))
             raise ConfigError(name, type(part).__name__, reason) from error
     assert isinstance(model, Model)
+    if model.needs_bits and config.data.get("binarization") == "none":
+        reason = "the patches of decoder.patch above 1 have pixels that are 0 or 1; use dynamic, or decoder.patch=1"
+        raise ConfigError("data.binarization", "none", reason)
     return model
 
 
 def _build_part(config: DictConfig, name: str, image_shape: ImageShape) -> Any:
     """A part of a model; one whose constructor takes ``image_shape`` gets that of the data."""
-    takes_shape = "image_shape" in inspect.signature(get_object(config[name]._target_)).parameters
-    return build(config[name], name, **({"image_shape": list(image_shape)} if takes_shape else {}))
+    return build(config[name], name, **_shape_for(config[name]._target_, image_shape))
+
+
+def _shape_for(target: str, image_shape: ImageShape) -> dict[str, Any]:
+    """The argument ``image_shape`` for a constructor that takes it."""
+    return {"image_shape": list(image_shape)} if takes_image_shape(target) else {}
 
 
 def build_training(config: DictConfig, model: Model) -> Training:
@@ -141,8 +155,9 @@ def build_training(config: DictConfig, model: Model) -> Training:
         ConfigError: if the loss cannot be computed for this model.
     """
     parts = {key: build(config[key], key) for key in ("loss", "optimizer", "scheduler") if config[key]}
+    ema = OmegaConf.select(config, "training.ema") or 0.0  # a run folder of an earlier version has none
     try:
-        return Training(model, **parts, gradient_clip_val=config.trainer.get("gradient_clip_val"))
+        return Training(model, **parts, gradient_clip_val=config.trainer.get("gradient_clip_val"), ema=ema)
     except ValueError as error:
         remedy = "; use loss=sgvb" if isinstance(error, NoClosedFormError) else ""
         raise ConfigError("loss", type(parts["loss"]).__name__.lower(), f"{error}{remedy}") from error

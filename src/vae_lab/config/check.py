@@ -15,9 +15,10 @@ from pydantic.errors import PydanticSchemaGenerationError
 from vae_lab.annotations import ImageShape, NotNegative, Positive, Seed, Size, Sizes
 from vae_lab.config.keys import check_keys, did_you_mean
 from vae_lab.config.settings import NESTED, shown
-from vae_lab.config.targets import OF_MODELS, check_targets, parts_of_model
+from vae_lab.config.targets import OF_MODELS, check_targets, parts_of_model, with_default
 from vae_lab.config.trainer_arguments import WORKS, check_names, check_values
 from vae_lab.errors import ConfigError
+from vae_lab.paths import CONF
 
 # Values that are not arguments of our constructors, so that our annotations do not limit them.
 LIMITS: dict[str, Any] = {
@@ -31,8 +32,13 @@ LIMITS: dict[str, Any] = {
     "threads": Annotated[int, Field(ge=1, le=1024)] | Literal["auto"],
     "matmul": Literal["auto", "onednn", "torch"],
     "start_at_data_mean": bool,
+    "training.ema": Annotated[float, Field(ge=0, lt=1)],
     "evaluation.k": Size,
     "evaluation.samples": Annotated[int, Field(ge=2)] | Literal["none"],
+    "evaluation.gaps": bool,
+    "evaluation.images": Annotated[Size, Field(ge=2)],  # one has no standard error
+    "evaluation.ais_steps": Size,
+    "evaluation.ais_chains": Annotated[int, Field(ge=1, le=1000)],
     "optimizer.lr": Positive,
     "optimizer.weight_decay": NotNegative,
     **{f"trainer.{name}": allowed for name, allowed in WORKS.items()},
@@ -59,6 +65,9 @@ OPTIONAL_PARTS = ("scheduler",)
 # Names of the precisions in which the optimiser scales gradients.
 MIXED = ("16-mixed", "bf16-mixed", "16", "bf16")
 
+# Sizes at the top of a config, which encoders, decoders and priors follow.
+SIZES = ("latent_dim", "hidden_dims", "channels")
+
 _ABSENT = object()
 
 
@@ -75,8 +84,11 @@ def check(config: DictConfig, saved: bool = False) -> None:
     try:
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        key = str(error.full_key)
-        given = _value(OmegaConf.to_container(config, resolve=False), key)
+        key, raw = str(error.full_key), OmegaConf.to_container(config, resolve=False)
+        assert isinstance(raw, dict)
+        check_targets(raw)
+        _check_parts(raw)  # a part that the model does not take may follow another one that is not there
+        given = _value(raw, key)
         raise ConfigError(key, given, str(error.msg).splitlines()[0]) from error
     assert isinstance(plain, dict)
     check_targets(plain)
@@ -84,6 +96,7 @@ def check(config: DictConfig, saved: bool = False) -> None:
     if not saved:
         check_keys(plain)
         check_names(plain["trainer"])
+        _refuse_unfollowed(plain)
     for key, allowed in LIMITS.items():
         # a run folder of an earlier version may lack a key that came later
         value = _value(plain, key)
@@ -104,7 +117,8 @@ def _value(node: Any, key: str) -> Any:
 def _check_parts(plain: dict[Any, Any]) -> None:
     """Refuse a config that lacks a part, or has something else in its place."""
     _require_parts(plain, PARTS)
-    of_model = parts_of_model(plain["model"]["_target_"])
+    left_out = [name for name in with_default(plain["model"]["_target_"]) if plain.get(name) is None]
+    of_model = [name for name in parts_of_model(plain["model"]["_target_"]) if name not in left_out]
     _require_parts(plain, of_model)
     _refuse_unused(plain, of_model)
     optional = {key: plain.get(key) for key in OPTIONAL_PARTS}
@@ -117,7 +131,7 @@ def _check_parts(plain: dict[Any, Any]) -> None:
         if node is not None and not _is_part(node):
             meant = did_you_mean(key, [name for name in optional if name != key])
             raise ConfigError(key, node, f"must be a part with a _target_, or null{meant}")
-    for part in of_model:
+    for part in ("model", *of_model):
         if "image_shape" in plain[part]:
             raise ConfigError(f"{part}.image_shape", plain[part]["image_shape"], "comes from the data; leave it out")
 
@@ -131,6 +145,19 @@ def _refuse_unused(plain: dict[Any, Any], of_model: Sequence[str]) -> None:
             kind = shown("model._target_", plain["model"]["_target_"])
             value = plain[group].get("_target_") if _is_part(plain[group]) else plain[group]
             raise ConfigError(group, shown(f"{group}._target_", value), f"model={kind} takes no {group}; leave it out")
+
+
+def _refuse_unfollowed(plain: dict[Any, Any]) -> None:
+    """Refuse sizes at the top beside a model whose networks are its own: they would change nothing."""
+    if {"encoder", "decoder"} & set(parts_of_model(plain["model"]["_target_"])):
+        return
+    usual = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
+    assert isinstance(usual, dict)
+    kind = shown("model._target_", plain["model"]["_target_"])
+    own = [f"model.{name}" for name in plain["model"] if not name.startswith("_")]
+    for name in SIZES:
+        if plain[name] != usual[name]:
+            raise ConfigError(name, plain[name], f"nothing of model={kind} follows it; it has {', '.join(own)}")
 
 
 def _inside(plain: dict[Any, Any], key: str) -> bool:
@@ -157,6 +184,30 @@ def _check_together(plain: dict[Any, Any]) -> None:
     if fused and trainer.get("gradient_clip_val") and precision in MIXED:
         reason = f"a fused optimiser leaves no gradient to clip under trainer.precision={precision}; use false"
         raise ConfigError("optimizer.fused", fused, reason)
+    if plain.get("inference") and plain.get("encoder"):
+        _check_inference(plain)
+
+
+def _check_inference(plain: dict[Any, Any]) -> None:
+    """Refuse an encoder beside an inference without one, the reverse, and what has no effect or no meaning then."""
+    targets = {name: str((plain.get(name) or {}).get("_target_")) for name in ("encoder", "inference", "loss", "prior")}
+    encoder, inference, loss, prior = (shown(f"{name}._target_", target) for name, target in targets.items())
+    takes_encoder = get_object(targets["inference"]).takes_encoder
+    if takes_encoder != get_object(targets["encoder"]).has_network:
+        works = "starts from an encoder; use encoder=mlp" if takes_encoder else "has no encoder; leave it out"
+        raise ConfigError("encoder", encoder, f"inference={inference} {works}")
+    if takes_encoder:
+        return
+    if prior == "vamp":
+        raise ConfigError("prior", prior, f"its components come from an encoder, and inference={inference} has none")
+    if loss == "dreg":
+        reason = f"changes only the gradient of an encoder, and inference={inference} has none; use loss=iwae"
+        raise ConfigError("loss", loss, reason)
+    for name, neutral in (("coeff", 1), ("warmup_epochs", 0), ("free_bits", 0)):
+        value = plain["loss"].get(name, neutral)
+        if value != neutral:
+            reason = f"inference={inference} climbs the ELBO itself, with no encoder that another weight would change"
+            raise ConfigError(f"loss.{name}", value, f"{reason}; use {neutral}")
 
 
 def _check_node(key: str, node: Any) -> None:

@@ -62,9 +62,14 @@ def check_keys(plain: Mapping[Any, Any]) -> None:
             raise ConfigError(name, plain.get(name), f"must be names with a part each; to have none, use {name}=none")
         if name not in plain and (name in _values() or name == "evaluation"):
             raise ConfigError(name, None, "must be there; the program needs it")
-    for name, value in (plain["evaluation"] or {}).items():
-        if name not in OmegaConf.load(CONF / "evaluation" / "default.yaml"):
-            raise unknown_key(f"evaluation.{name}", value, plain)
+    known = {"evaluation": OmegaConf.load(CONF / "evaluation" / "default.yaml"), "training": _primary().training}
+    for group, names in known.items():
+        node = plain[group] or {}
+        if not isinstance(node, dict):
+            raise ConfigError(group, node, f"must have {', '.join(map(str, names))}")
+        for name, value in node.items():
+            if name not in names:
+                raise unknown_key(f"{group}.{name}", value, plain)
     _check_given(plain)
 
 

@@ -129,6 +129,8 @@ def choices(group: str) -> dict[str, Any]:
     # a key of somebody's config must not lead out of the folder
     for file in sorted((CONF / group).glob("*.yaml")) if group.isidentifier() else []:
         node = OmegaConf.load(file)
+        if isinstance(node, DictConfig) and isinstance(node.get(group), DictConfig):
+            node = node[group]  # its file sets keys of the whole config
         found[file.stem] = node.get("_target_") if isinstance(node, DictConfig) else None
     return found
 

@@ -15,6 +15,7 @@ from vae_lab.data import ImageDataModule
 from vae_lab.decoders import Decoder
 from vae_lab.encoders import Encoder
 from vae_lab.errors import ConfigError
+from vae_lab.inference import Inference
 from vae_lab.likelihoods import Likelihood
 from vae_lab.losses import Loss
 from vae_lab.models import Model
@@ -31,6 +32,7 @@ OUR_TARGETS: dict[str, tuple[str, type]] = {
     "decoder": ("vae_lab.decoders", Decoder),
     "likelihood": ("vae_lab.likelihoods", Likelihood),
     "prior": ("vae_lab.priors", Prior),
+    "inference": ("vae_lab.inference", Inference),
     "loss": ("vae_lab.losses", Loss),
     "scheduler": ("vae_lab.training.schedulers", FunctionType),
     "callbacks": ("vae_lab.training.callbacks", Callback),
@@ -52,16 +54,31 @@ OTHER_TARGETS = {
 PARTIAL = ("optimizer", "scheduler")  # built later, with further arguments
 
 # Groups of the parts that models are made of; each kind of model takes some of them.
-OF_MODELS = ("encoder", "posterior", "decoder", "likelihood", "prior")
+OF_MODELS = ("encoder", "posterior", "decoder", "likelihood", "prior", "inference")
 
 
 def parts_of_model(target: str) -> list[str]:
     """The groups that a model takes its parts from: the arguments of its constructor that have their names.
 
     >>> parts_of_model("vae_lab.models.VAE")
-    ['encoder', 'decoder', 'prior']
+    ['encoder', 'decoder', 'prior', 'inference']
     """
     return [name for name in inspect.signature(get_object(target)).parameters if name in OUR_TARGETS]
+
+
+def with_default(target: str) -> list[str]:
+    """Those of them that a config may lack, as one of an earlier version does: their arguments have a default.
+
+    >>> with_default("vae_lab.models.VAE")
+    ['inference']
+    """
+    parameters = inspect.signature(get_object(target)).parameters
+    return [name for name in parts_of_model(target) if parameters[name].default is not inspect.Parameter.empty]
+
+
+def takes_image_shape(target: str) -> bool:
+    """Whether a constructor takes the shape of the data's images, which the program gives to it."""
+    return "image_shape" in inspect.signature(get_object(target)).parameters
 
 
 def check_targets(config: Any, key: str = "") -> None:

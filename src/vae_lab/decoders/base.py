@@ -29,6 +29,19 @@ class Decoder(nn.Module):
         output = self.net(z.reshape(-1, z.shape[-1]))
         return self.likelihood(output.view(*z.shape[:-1], *self.output_shape))
 
+    def of_size(self, z: Tensor, height: int, width: int) -> Distribution:
+        """p(x|z) of codes z (…, latent) for images of another size than those of training.
+
+        Args:
+            z: codes, (…, latent).
+            height: number of rows of pixels.
+            width: number of columns of pixels.
+
+        Raises:
+            NotOffered: if the decoder gives images of one size.
+        """
+        raise NotOffered(f"{type(self).__name__} gives images of one size; decoder=coordinate gives every size")
+
     def start_at(self, mean_image: Tensor) -> None:
         """Set the output bias so that the mean of an untrained decoder is about that of the data.
 

@@ -6,12 +6,12 @@ import math
 from torch import Tensor, nn
 
 from vae_lab.annotations import ImageShape, Size, Sizes
-from vae_lab.decoders.base import Decoder
+from vae_lab.decoders.masked import Kernel, Layers, Masked, MaskedDecoder
 from vae_lab.likelihoods import Likelihood
 from vae_lab.networks import ACTIVATIONS, Activation, conv_sizes
 
 
-class ConvDecoder(Decoder):
+class ConvDecoder(MaskedDecoder):
     """p(x|z) = likelihood(f(z)), with f a linear layer and the encoder's convolutions transposed.
 
     The default for 28 × 28 pixels is latent → 7 × 7 × 64 → 14 × 14 × 32 → 28 × 28. Output padding restores the size
@@ -25,9 +25,15 @@ class ConvDecoder(Decoder):
         kernel: width of each convolution, in pixels; its padding is (kernel − 1) // 2.
         stride: stride of each convolution, in pixels.
         activation: function between the convolutions; the linear layer has none, as in the course sheet.
+        masked_kernel: width of the window of pixels that each pixel sees the earlier ones of, in pixels, odd; 0 for
+            independent pixels.
+        feature_maps: with a window, number of maps of z that f gives in place of the output; None is 8.
+        masked_width: with a window, number of hidden units of each pixel; None is 32.
+        masked_layers: with a window, number of further gated layers within each pixel; None is 0.
 
     Raises:
-        ValueError: if the convolutions leave nothing of the image.
+        ValueError: if the convolutions leave nothing of the image, the window is even, or sizes of it are given and
+            there is none.
 
     >>> import torch
     >>> from vae_lab.likelihoods import Bernoulli
@@ -45,8 +51,13 @@ class ConvDecoder(Decoder):
         kernel: Size = 4,
         stride: Size = 2,
         activation: Activation = "relu",
+        masked_kernel: Kernel = 0,
+        feature_maps: Size | None = None,
+        masked_width: Size | None = None,
+        masked_layers: Layers | None = None,
     ) -> None:
-        super().__init__(likelihood, image_shape)
+        masked = Masked(masked_kernel, feature_maps, masked_width, masked_layers)
+        super().__init__(latent_dim, likelihood, image_shape, masked)
         padding = (kernel - 1) // 2
         heights, widths = (conv_sizes(size, len(channels), kernel, stride)[::-1] for size in image_shape[1:])
         code = (channels[-1], heights[0], widths[0])
@@ -59,8 +70,14 @@ class ConvDecoder(Decoder):
             layers.append(ACTIVATIONS[activation]())
         self.net = nn.Sequential(*layers[:-1])
 
+    def maps(self, z: Tensor) -> Tensor:
+        """Maps of codes z (n, latent), as rows of pixels, (n, height × width, feature_maps)."""
+        return self.net(z).flatten(2).transpose(1, 2)
+
     def start_at(self, mean_image: Tensor) -> None:
         """Set the last bias, one value for each output of a channel, to the mean over all pixels."""
+        if self._start_head_at(mean_image):
+            return
         last = self.net[-1]
         assert isinstance(last, nn.ConvTranspose2d)
         assert last.bias is not None

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.distributions import Bernoulli, Independent, Normal
 
 
@@ -30,7 +29,6 @@ class _BernoulliLogProb(torch.autograd.Function):
         return linear + product.log_().sum(-1)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
         logits, value = ctx.saved_tensors
         gradient = gradient[..., None, None, None]
@@ -49,15 +47,17 @@ class _GaussianLogProb(torch.autograd.Function):
         difference = value - mean
         pixels = difference.flatten(-3)
         squares = torch.linalg.vecdot(pixels, pixels)
-        ctx.save_for_backward(difference, squares, scale)
+        ctx.save_for_backward(difference, squares, mean, scale, value)
         ctx.shapes = mean.shape, value.shape
         constant = (scale.log() + 0.5 * math.log(2 * math.pi)) * -pixels.shape[-1]
         return torch.addcdiv(constant, squares, scale.square(), value=-0.5)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        difference, squares, scale = ctx.saved_tensors
+        difference, squares, mean, scale, value = ctx.saved_tensors
+        if torch.is_grad_enabled():  # this gradient is differentiated too, and forward's results know no inputs
+            difference = value - mean
+            squares = difference.square().flatten(-3).sum(-1)
         of_mean = difference * (gradient / scale.square())[..., None, None, None]
         of_scale = of_value = None
         if ctx.needs_input_grad[1]:

@@ -61,6 +61,14 @@ def centre(distribution: Distribution) -> Tensor:
         raise NotOffered(f"{type(distribution).__name__} does not have a mean") from error
 
 
+def has_mean(distribution: Distribution) -> bool:
+    """Whether the distribution has a mean."""
+    try:
+        return distribution.mean is not None
+    except NotImplementedError:
+        return False
+
+
 def representative(distribution: Distribution) -> Tensor:
     """An image to look at: the mean of p(x|z) where it has one, else a draw, as for an autoregressive decoder."""
     try:

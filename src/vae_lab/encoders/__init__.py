@@ -3,5 +3,6 @@
 from vae_lab.encoders.base import Encoder
 from vae_lab.encoders.conv import ConvEncoder
 from vae_lab.encoders.mlp import MLPEncoder
+from vae_lab.encoders.none import NoEncoder
 
-__all__ = ["ConvEncoder", "Encoder", "MLPEncoder"]
+__all__ = ["ConvEncoder", "Encoder", "MLPEncoder", "NoEncoder"]

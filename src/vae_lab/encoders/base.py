@@ -20,6 +20,8 @@ class Encoder(nn.Module):
     net: nn.Sequential
     image_shape: tuple[int, int, int] | None = None
     """(channels, height, width) of its images; None where it takes those of any shape."""
+    has_network: bool = True
+    """Whether its posterior depends on the image."""
 
     def __init__(self, latent_dim: int, posterior: Posterior | None) -> None:
         super().__init__()

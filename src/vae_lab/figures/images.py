@@ -13,6 +13,7 @@ from torch import Tensor
 from vae_lab.figures.style import DPI, new_figure, show
 
 GAP = 2  # pixels between images
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 LARGEST = 124  # inches: matplotlib draws no picture of 2¹⁶ pixels or more
 
 
@@ -81,36 +82,51 @@ def image_grid(images: Tensor, columns: int, title: str) -> Figure:
     return image_rows(torch.cat((images, missing)).unflatten(0, (-1, columns)), title)
 
 
-def reconstructions(originals: Tensor, decoded: Tensor) -> Figure:
+def reconstructions(originals: Tensor, decoded: Tensor, images_are: str = "means") -> Figure:
     """Images above their reconstructions.
 
     Args:
         originals: images, (n, channels, height, width).
         decoded: reconstruction of each, of the same shape.
+        images_are: what the images are: means, or draws where the decoder has no mean.
     """
-    title = "test images and their reconstructions (means)"
+    title = f"test images and their reconstructions ({images_are})"
     return image_rows(torch.stack((originals.cpu(), decoded.cpu())), title, ("original", "reconstruction"))
 
 
-def samples(images: Tensor, columns: int) -> Figure:
+def samples(images: Tensor, columns: int, images_are: str = "means") -> Figure:
     """Images decoded from draws of the prior.
 
     Args:
         images: images, (n, channels, height, width).
         columns: number of images in each row.
+        images_are: what the images are: means, or draws where the decoder has no mean.
     """
-    return image_grid(images, columns, "samples from the prior (means)")
+    return image_grid(images, columns, f"samples from the prior ({images_are})")
 
 
-def interpolation(images: Tensor, names: Sequence[str]) -> Figure:
+def layers(images: Tensor) -> Figure:
+    """Samples of a ladder with its upper layers held fixed.
+
+    Args:
+        images: decoded images, (L + 1, n, channels, height, width); in row k the upper k of L layers are the same.
+    """
+    count = len(images) - 1
+    names = [f"z{layer}".translate(SUBSCRIPTS) for layer in range(count, 0, -1)]  # topmost first
+    held = ["none", *names[:1], *(f"{names[0]} … {name}" for name in names[1:])]
+    return image_rows(images, "samples with the layers named on the left held at one draw (means)", held)
+
+
+def interpolation(images: Tensor, names: Sequence[str], images_are: str = "means") -> Figure:
     """Walks between pairs of codes.
 
     Args:
         images: decoded images, (steps, rows, channels, height, width), α from 0 to 1 along the first dimension.
         names: text before each walk, or nothing.
+        images_are: what the images are: means, or draws where the decoder has no mean.
     """
     steps = len(images)
-    figure = image_rows(images.transpose(0, 1), "z(α) = (1 − α) z₁ + α z₂, decoded (means)", names)
+    figure = image_rows(images.transpose(0, 1), f"z(α) = (1 − α) z₁ + α z₂, decoded ({images_are})", names)
     axes = figure.axes[0]
     pitch = images.shape[-1] + GAP
     every = max(1, steps // 10)
@@ -121,6 +137,35 @@ def interpolation(images: Tensor, names: Sequence[str]) -> Figure:
     )
     axes.set_xlabel("α")
     return figure
+
+
+def completions(originals: Tensor, drawn: Tensor, rows: int) -> Figure:
+    """Test images, what of them is kept, and images drawn given that.
+
+    Args:
+        originals: images, (n, channels, height, width).
+        drawn: completed images, (m, n, channels, height, width).
+        rows: number of rows that are kept.
+    """
+    kept = originals.clone()
+    # other than black and white, so that what is missing does not look like background
+    kept[:, :, rows:] = 0.4
+    names = ("original", "kept", *(f"draw {i + 1}" for i in range(len(drawn))))
+    pictures = torch.cat((torch.stack((originals, kept)).cpu(), drawn.cpu()))
+    return image_rows(pictures, f"the rows below the first {rows}, drawn given those", names)
+
+
+def resolutions(images: Sequence[Tensor], images_are: str = "means") -> Figure:
+    """The same codes decoded at several sizes, a row for each, drawn equally large.
+
+    Args:
+        images: images of each size, (n, channels, height, width) each; the last size is a multiple of the others.
+        images_are: what the images are: means, or draws where the decoder has no mean.
+    """
+    height, names = images[-1].shape[-2], [f"{part.shape[-2]} × {part.shape[-1]}" for part in images]
+    times = [height // part.shape[-2] for part in images]
+    rows = [part.repeat_interleave(k, -2).repeat_interleave(k, -1) for part, k in zip(images, times, strict=True)]
+    return image_rows(torch.stack(rows), f"the same codes at several resolutions ({images_are})", names)
 
 
 def copies(drawn: Tensor, originals: Tensor) -> Figure:

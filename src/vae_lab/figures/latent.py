@@ -69,13 +69,14 @@ def latent_plane(codes: Tensor) -> Plane:
     return Plane(centre, axes, (f"first {unit}", f"second {unit}"))
 
 
-def grid(images: Tensor, reach: float, axis_names: tuple[str, str]) -> Figure:
+def grid(images: Tensor, reach: float, axis_names: tuple[str, str], images_are: str = "means") -> Figure:
     """Images decoded from a square grid of codes.
 
     Args:
         images: decoded images, (n, n, channels, height, width); the first row has the largest vertical coordinate.
         reach: largest coordinate along both axes; the grid spans [−reach, reach]².
         axis_names: names of the horizontal and the vertical coordinate.
+        images_are: what the images are: means, or draws where the decoder has no mean.
     """
     n = len(images)
     width, height = size_of_each(images, 0.42)
@@ -85,7 +86,7 @@ def grid(images: Tensor, reach: float, axis_names: tuple[str, str]) -> Figure:
     picture = tile(images, gap=1)
     show(axes, picture, (-edge, edge, -edge, edge), aspect=picture.shape[0] / picture.shape[1])
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
-    figure.suptitle(f"decoded codes over [−{reach:g}, {reach:g}]² (means)", fontsize=10)
+    figure.suptitle(f"decoded codes over [−{reach:g}, {reach:g}]² ({images_are})", fontsize=10)
     return figure
 
 

@@ -1,10 +1,14 @@
 """What every loss has: stages, and what a stage minimises for a batch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from vae_lab.models import Model
+from vae_lab.randomness import fixed_noise
 
 Weight = Tensor | float | None
 
@@ -50,3 +54,19 @@ class Loss(nn.Module):
             stage: name of the stage.
         """
         raise NotImplementedError
+
+
+@contextmanager
+def trial_images(model: Model) -> Iterator[Tensor]:
+    """One black image to try a loss with; the model's mode and the random state are left as they were.
+
+    Args:
+        model: the model that is to be trained; in evaluation mode inside.
+    """
+    is_training = model.training
+    try:
+        with torch.no_grad(), fixed_noise(0, model.device):
+            model.eval()
+            yield torch.zeros(1, *model.image_shape, device=model.device)
+    finally:
+        model.train(is_training)

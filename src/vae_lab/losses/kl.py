@@ -8,9 +8,8 @@ from torch import Tensor
 
 from vae_lab.annotations import Draws as DrawCount
 from vae_lab.annotations import NotNegative
-from vae_lab.losses.base import Loss, Outcome, Weight
+from vae_lab.losses.base import Loss, Outcome, Weight, trial_images
 from vae_lab.models import Draws, Model
-from vae_lab.randomness import fixed_noise
 
 
 class NoClosedFormError(ValueError):
@@ -18,28 +17,39 @@ class NoClosedFormError(ValueError):
 
 
 class KLLoss(Loss, ABC):
-    """Mean over images of −E_q[log p(x|z)] + coeff · w · KL(q(z|x) ‖ p(z)), in nats.
+    """Mean over images of −E_q[log p(x|z)] + coeff · w · KL(q(z|x) ‖ p(z)), in nats, with free bits if wanted.
 
     w climbs from 0 to 1 over the first ``warmup_epochs`` epochs and is 1 from then on; coeff · w = 1 is the
     negative ELBO, other values of coeff are the β of Higgins et al., beta-VAE (2017),
     https://openreview.net/forum?id=Sy2fzU9gl
+
+    With free bits λ > 0 the KL becomes Σ_l max(λ, mean over the batch of KL_l) over the latent variables z_l: below λ
+    nothing pushes the information in z_l down. The reported KL is the true one. Source: Kingma et al., Improving
+    Variational Inference with Inverse Autoregressive Flow (2016), appendix C.8, https://arxiv.org/abs/1606.04934
 
     Args:
         coeff: weight of the KL term.
         samples: number of draws of z for each image.
         warmup_epochs: number of epochs over which w climbs; 0 for none. Source: Bowman et al., Generating Sentences
             from a Continuous Space (2016), https://arxiv.org/abs/1511.06349
+        free_bits: λ, in nats, of each latent variable; 0 for none.
     """
 
-    def __init__(self, coeff: NotNegative = 1.0, samples: DrawCount = 1, warmup_epochs: NotNegative = 0.0) -> None:
+    def __init__(
+        self,
+        coeff: NotNegative = 1.0,
+        samples: DrawCount = 1,
+        warmup_epochs: NotNegative = 0.0,
+        free_bits: NotNegative = 0.0,
+    ) -> None:
         super().__init__()
         if samples < 1:
             raise ValueError(f"samples must be at least 1, and it is {samples}")
-        self.coeff, self.samples, self.warmup_epochs = coeff, samples, warmup_epochs
+        self.coeff, self.samples, self.warmup_epochs, self.free_bits = coeff, samples, warmup_epochs, free_bits
 
     @abstractmethod
-    def kl(self, draws: Draws) -> Tensor:
-        """KL(q ‖ p) of each image in nats, (batch,)."""
+    def kls(self, draws: Draws) -> list[Tensor]:
+        """KL(q ‖ p) of each latent variable in nats, (batch,) each, the topmost first."""
 
     def weight(self, epochs: float) -> float:
         """Weight of the KL term after that many epochs of training, a fraction included.
@@ -51,22 +61,22 @@ class KLLoss(Loss, ABC):
 
     def check(self, model: Model) -> None:
         """Raise NotOffered where the model has no likelihood, NoClosedFormError where its KL has no closed form."""
-        is_training = model.training
-        x = torch.zeros(1, *model.image_shape, device=model.device)
         try:
-            with torch.no_grad(), fixed_noise(0, model.device):
-                self.kl(model.eval().draw(model.infer(x), x, 1))
+            with trial_images(model) as x:
+                self.kls(model.draw(model.infer(x), x, 1))
         except NotImplementedError as error:
             raise NoClosedFormError(f"no closed form of KL(q ‖ p) is known for this model ({error})") from error
-        finally:
-            model.train(is_training)
 
     def forward(self, model: Model, x: Tensor, weight: Weight = None, stage: str = "model") -> Outcome:  # noqa: ARG002
         """The weighted loss, and the terms at coeff = 1."""
         draws = model.draw(model.infer(x), x, self.samples)
-        terms = draws.terms(self.kl(draws))
+        kls = self.kls(draws)
+        terms = draws.terms(kls)
         weight = self.weight(math.inf) if weight is None else weight
-        return Outcome((terms["reconstruction"] + weight * terms["kl"]).mean(), terms)
+        if not (self.free_bits and kls):
+            return Outcome((terms["reconstruction"] + weight * terms["kl"]).mean(), terms)
+        paid = torch.stack([kl.mean() for kl in kls]).clamp(min=self.free_bits).sum()
+        return Outcome(terms["reconstruction"].mean() + weight * paid, terms)
 
 
 class SGVB(KLLoss):
@@ -75,9 +85,9 @@ class SGVB(KLLoss):
     Source: Kingma and Welling, Auto-Encoding Variational Bayes (2014), equation 6, https://arxiv.org/abs/1312.6114
     """
 
-    def kl(self, draws: Draws) -> Tensor:
-        """Monte Carlo estimate from the draws in nats, (batch,)."""
-        return draws.sampled_kl
+    def kls(self, draws: Draws) -> list[Tensor]:
+        """Monte Carlo estimates from the draws in nats, (batch,) each."""
+        return draws.sampled_kls
 
 
 class KL(KLLoss):
@@ -87,6 +97,6 @@ class KL(KLLoss):
     https://arxiv.org/abs/1312.6114
     """
 
-    def kl(self, draws: Draws) -> Tensor:
-        """The exact KL in nats, (batch,); with several layers, that of each layer given the layers above it."""
-        return draws.closed_kl
+    def kls(self, draws: Draws) -> list[Tensor]:
+        """The exact KL in nats, (batch,) each; with several layers, that of each layer given the layers above it."""
+        return draws.closed_kls

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vae_lab.distributions.summaries import representative
+from vae_lab.distributions.summaries import has_mean, representative
 from vae_lab.errors import ImageError, NotOffered
-from vae_lab.models.border import Range, cast, check_form, check_values
+from vae_lab.models.border import Range, cast, check_bits, check_form, check_values
 from vae_lab.models.draws import Bounds, Draws, bounds
 
 PIXELS_AT_ONCE = 1_568_000  # values of decoded images in memory at once: 6 MB, and some copies of it
@@ -80,14 +80,57 @@ class Model(nn.Module):
         """p(x|z) of codes z (…, latent)."""
         raise self._lack("codes")
 
+    def images_of_size(self, z: Tensor, height: int, width: int) -> torch.distributions.Distribution:
+        """p(x|z) of codes z (…, latent) for images of another height and width than those of training, in pixels."""
+        raise self._lack("images of other sizes")
+
+    def samples_with_fixed(self, n: int) -> Tensor:
+        """Samples (L + 1, n, channels, height, width): in row k all n have the upper k of L layers in common.
+
+        Args:
+            n: number of samples in each row.
+        """
+        raise self._lack("layers of latent variables")
+
+    def complete(self, x: Tensor, rows: int) -> Tensor:
+        """Images whose first rows are those of images x, and whose other values are drawn given them.
+
+        Args:
+            x: images, (batch, channels, height, width), binarized as in training.
+            rows: number of rows that are kept, a multiple of ``rows_at_once``.
+        """
+        raise self._lack("images that are drawn in order")
+
     def start_at(self, mean_image: Tensor) -> None:
         """Start the untrained model's images near the data's mean image, (channels, height, width) in [0, 1]."""
         raise self._lack("an output bias")
+
+    def averaged_weights(self) -> list[nn.Parameter]:
+        """The weights whose moving average ``training.ema`` keeps: all that learn."""
+        return [weight for weight in self.parameters() if weight.requires_grad]
 
     @property
     def pixel_range(self) -> Range:
         """Smallest and largest value of a pixel that the model's likelihood takes."""
         return -math.inf, math.inf
+
+    @property
+    def needs_bits(self) -> bool:
+        """Whether every pixel must be 0 or 1."""
+        return False
+
+    @property
+    def rows_at_once(self) -> int:
+        """What the number of rows that ``complete`` keeps is a multiple of."""
+        return 1
+
+    @property
+    def images_are(self) -> str:
+        """What ``decode`` gives, for titles: means of p(x|z), or draws where it has no mean."""
+        try:
+            return "means" if has_mean(self.images_given(self.draw_codes(1))) else "draws"
+        except NotOffered:
+            return "draws"
 
     def _lack(self, what: str) -> NotOffered:
         return NotOffered(f"{type(self).__name__} does not have {what}")
@@ -140,16 +183,23 @@ class Model(nn.Module):
         return found.reshape(*x.shape[:-3], *found.shape[1:])
 
     @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, size: int | tuple[int, int] | None = None) -> Tensor:
         """Images of codes: the mean of p(x|z) where it has one, else a draw.
 
         Args:
             z: codes, (…, latent).
+            size: height and width of the images in pixels, one number for squares; None is that of training. Other
+                sizes need decoder=coordinate.
 
         Returns:
             Images, (…, channels, height, width), values in [0, 1].
         """
-        return representative(self.images_given(self.cast(z)))
+        if size is None:
+            return representative(self.images_given(self.cast(z)))
+        height, width = (size, size) if isinstance(size, int) else size
+        if min(height, width) < 1:
+            raise ValueError(f"size={size} must be at least one pixel")
+        return representative(self.images_of_size(self.cast(z), height, width))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Images decoded from the codes of images x (…, channels, height, width)."""
@@ -235,7 +285,7 @@ class Model(nn.Module):
             self._first = list(itertools.islice(self.parameters(), 1))
         return self._first[0] if self._first else next(self.buffers(), torch.zeros(()))
 
-    def admit(self, images: Tensor, one_batch: bool = True, look: bool = True) -> Tensor:
+    def admit(self, images: Tensor, one_batch: bool = True, look: bool = True, bits: bool = True) -> Tensor:
         """Images from outside as the model's parts take them: the one way in.
 
         Args:
@@ -243,6 +293,7 @@ class Model(nn.Module):
                 0 … 1.
             one_batch: whether the shape is (batch, channels, height, width); else (…, channels, height, width).
             look: whether the values are checked too, which waits for the device.
+            bits: whether they must be 0 or 1 where the model needs it; not for a mean of images.
 
         Raises:
             ImageError: names what was found and what is expected.
@@ -250,6 +301,8 @@ class Model(nn.Module):
         check_form(images, self.image_shape, one_batch)
         if look:
             check_values(images, self.pixel_range)
+            if bits and self.needs_bits:
+                check_bits(images)
         return self.cast(images)
 
     def cast(self, values: Tensor) -> Tensor:

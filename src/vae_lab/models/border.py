@@ -66,6 +66,20 @@ def check_values(images: Tensor, pixel_range: Range) -> None:
         raise ImageError(f"pixels lie between {least:.4g} and {most:.4g}, and {expected}")
 
 
+def check_bits(images: Tensor) -> None:
+    """Refuse pixels that are not 0 or 1 (0 or 255 as bytes). The device is waited for.
+
+    Args:
+        images: images from outside, of any number type.
+
+    Raises:
+        ImageError: says how they become bits.
+    """
+    one = 255 if images.dtype == torch.uint8 else 1
+    if not ((images == 0) | (images == one)).all():
+        raise ImageError("this model's pixels are 0 or 1, and these have grey levels; use torch.bernoulli(x)")
+
+
 def cast(values: Tensor, like: Tensor) -> Tensor:
     """Values on the device and in the precision of another tensor; bytes become grey levels from 0 to 1.
 

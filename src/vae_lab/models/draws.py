@@ -88,35 +88,56 @@ class Draws:
         return -self.log_likelihood.mean(0)
 
     @property
-    def sampled_kl(self) -> Tensor:
-        """KL(q ‖ p) estimated at the draws, in nats, (batch,): unbiased, for every posterior and prior."""
-        return self.log_ratio.mean(0)
+    def sampled_kls(self) -> list[Tensor]:
+        """KL(q ‖ p) of each latent variable estimated at the draws, in nats, (batch,) each, the topmost first.
+
+        Unbiased, for every posterior and prior.
+        """
+        return [latent.log_ratio.mean(0) for latent in self.latents]
 
     @property
-    def closed_kl(self) -> Tensor:
-        """KL(q ‖ p) in closed form, in nats, (batch,): summed over latents, each given the draws of those above it.
+    def closed_kls(self) -> list[Tensor]:
+        """KL(q ‖ p) of each latent variable in closed form, in nats, (batch,) each, the topmost first.
+
+        Below another latent variable it is that given the draws of those above, averaged over the draws.
 
         Raises:
             NotImplementedError: if torch knows no closed form for one of the pairs.
         """
-        if not self.latents:
-            return torch.zeros_like(self.log_likelihood[0])
         found = [kl_divergence(latent.q, latent.p) for latent in self.latents]
-        return reduce(add, [kl.mean(0) if kl.dim() > 1 else kl for kl in found])
+        return [kl.mean(0) if kl.dim() > 1 else kl for kl in found]
 
-    def terms(self, kl: Tensor | None = None) -> dict[str, Tensor]:
+    @property
+    def sampled_kl(self) -> Tensor:
+        """Sum of ``sampled_kls``, in nats, (batch,)."""
+        return self._sum(self.sampled_kls)
+
+    @property
+    def closed_kl(self) -> Tensor:
+        """Sum of ``closed_kls``, in nats, (batch,)."""
+        return self._sum(self.closed_kls)
+
+    def terms(self, kls: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
         """NELBO, KL and reconstruction of each image at coeff = 1, each in nats, (batch,).
 
+        With several latent variables also the KL of each, kl_z1 … kl_zL, where z_1 is the one nearest to the image.
+
         Args:
-            kl: KL of each image, (batch,); None takes the closed form where there is one, else the estimate.
+            kls: KL of each latent variable, (batch,) each, the topmost first; None takes the closed forms where there
+                are, else the estimates.
         """
-        if kl is None:
+        if kls is None:
             try:
-                kl = self.closed_kl
+                kls = self.closed_kls
             except NotImplementedError:
-                kl = self.sampled_kl
-        reconstruction = self.reconstruction
-        return {"nelbo": reconstruction + kl, "kl": kl, "reconstruction": reconstruction}
+                kls = self.sampled_kls
+        kl, reconstruction = self._sum(kls), self.reconstruction
+        layers = {f"kl_z{layer}": of_layer for layer, of_layer in enumerate(reversed(kls), 1)} if len(kls) > 1 else {}
+        return {"nelbo": reconstruction + kl, "kl": kl, "reconstruction": reconstruction, **layers}
+
+    def _sum(self, kls: Sequence[Tensor]) -> Tensor:
+        """Sum over latent variables, (batch,); 0 where there are none."""
+        return reduce(add, kls) if kls else torch.zeros_like(self.log_likelihood[0])
 
 
 class Bounds(NamedTuple):

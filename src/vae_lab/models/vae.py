@@ -5,12 +5,16 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.decoders import Decoder
+from vae_lab.distributions.autoregressive import AutoregressiveImage
 from vae_lab.distributions.summaries import centre
 from vae_lab.encoders import Encoder
+from vae_lab.inference import Amortized, Inference
 from vae_lab.models.base import Model
 from vae_lab.models.border import Range
 from vae_lab.models.draws import Draws, Latent
 from vae_lab.priors import Prior
+
+ROUNDS = 3  # of drawing a code and then the rest of an image, until both fit
 
 
 class VAE(Model):
@@ -22,6 +26,7 @@ class VAE(Model):
         encoder: gives q(z|x) when it is called with images.
         decoder: gives p(x|z) when it is called with codes.
         prior: gives p(z) when it is called.
+        inference: where the numbers that name q(z|x) come from; None takes the encoder's as they are.
 
     Raises:
         ValueError, RuntimeError: if a part does not accept the output of another.
@@ -36,10 +41,16 @@ class VAE(Model):
     torch.Size([4, 1, 28, 28])
     """
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, prior: Prior) -> None:
+    inference: Inference = Amortized()
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, prior: Prior, inference: Inference | None = None) -> None:
         super().__init__(decoder.image_shape)
         # in this order: an optimiser's state in a checkpoint refers to parameters by number
         self.encoder, self.prior, self.decoder = encoder, prior, decoder
+        self.inference = inference or self.inference
+        if self.inference.takes_encoder != getattr(encoder, "has_network", True):
+            has, way = "with" if self.inference.takes_encoder else "without", type(self.inference).__name__
+            raise ValueError(f"inference by {way} works {has} the network of an encoder")
         of_encoder = getattr(encoder, "image_shape", None) or self.image_shape
         if of_encoder != self.image_shape:
             raise ValueError(f"the encoder's images are {of_encoder}, the decoder's {self.image_shape}")
@@ -57,13 +68,29 @@ class VAE(Model):
         """Smallest and largest value of a pixel that the decoder's likelihood takes."""
         return getattr(getattr(self.decoder, "likelihood", None), "pixel_range", super().pixel_range)
 
+    @property
+    def needs_bits(self) -> bool:
+        """Whether every pixel must be 0 or 1."""
+        return getattr(self.decoder, "needs_bits", False)
+
+    @property
+    def rows_at_once(self) -> int:
+        """What the number of rows that ``complete`` keeps is a multiple of."""
+        return getattr(self.decoder, "rows_at_once", 1)
+
     def infer(self, x: Tensor) -> Distribution:
         """The posterior q(z|x) of images x (batch, channels, height, width)."""
-        return self.encoder(x)
+        return self.encoder(x) if isinstance(self.inference, Amortized) else super().infer(x)
 
     def numbers_of(self, x: Tensor) -> Tensor:
-        """Output of the encoder's network for images x (batch, channels, height, width), (batch, numbers)."""
-        return self.encoder.numbers(x)
+        """What ``inference`` makes of the encoder's numbers for images x (batch, channels, height, width)."""
+        # in parts: a step of an inference keeps the activations of decoded images
+        parts = [x] if isinstance(self.inference, Amortized) else x.split(self.at_once)
+        return torch.cat([self.inference.refine(self.encoder.numbers(part), part, self._elbo) for part in parts])
+
+    def _elbo(self, numbers: Tensor, x: Tensor) -> Tensor:
+        """ELBO of each image from one draw, in nats, (batch,), under q of numbers (batch, numbers)."""
+        return -self.draw(self.inferred_from(numbers), x, 1).terms()["nelbo"]
 
     def inferred_from(self, numbers: Tensor) -> Distribution:
         """The posterior q(z|x) of each image, from numbers (batch, numbers)."""
@@ -91,6 +118,27 @@ class VAE(Model):
         """p(x|z) of codes z (…, latent)."""
         return self.decoder(z)
 
+    def images_of_size(self, z: Tensor, height: int, width: int) -> Distribution:
+        """p(x|z) of codes z (…, latent) for images of another height and width, in pixels."""
+        return self.decoder.of_size(z, height, width)
+
+    @torch.no_grad()
+    def complete(self, x: Tensor, rows: int) -> Tensor:
+        """Images whose first rows are those of images x, and whose other values are drawn given them and a code.
+
+        A Markov chain of ROUNDS steps from images with black other rows, each z ~ q(z|x) and then those rows from
+        p(x|z, first rows): about a draw given the first rows alone. Source: Rezende et al., Stochastic Backpropagation
+        and Approximate Inference in Deep Generative Models (2014), appendix F, https://arxiv.org/abs/1401.4082
+        """
+        x = self.admit(x).clone()
+        x[:, :, rows:] = 0
+        for _ in range(ROUNDS):
+            images = self.images_given(self.infer(x).sample())
+            if not isinstance(images, AutoregressiveImage):
+                raise self._lack("images that are drawn in order")
+            x = images.sample_given(x, rows)
+        return x
+
     def start_at(self, mean_image: Tensor) -> None:
         """Start the decoder's output bias at the data's mean image."""
-        self.decoder.start_at(self.admit(mean_image, one_batch=False))
+        self.decoder.start_at(self.admit(mean_image, one_batch=False, bits=False))

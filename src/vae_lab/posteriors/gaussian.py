@@ -1,9 +1,11 @@
 """Gaussian posteriors."""
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from vae_lab.annotations import Size
+from vae_lab.distributions.normal import FactoredNormal
 from vae_lab.posteriors.base import Posterior
 
 
@@ -27,3 +29,37 @@ class DiagonalNormal(Posterior):
         """q(z|x) from means and log-variances."""
         mean, log_variance = numbers.chunk(2, dim=-1)
         return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+
+
+class FullNormal(Posterior):
+    """q(z|x) = N(z; μ, L Lᵀ), with L = diag(σ) (I + T) and T strictly lower triangular.
+
+    The numbers are the means, the log-variances log σ² and T row by row, D + D + D (D − 1) / 2 of them. L has the
+    positive diagonal σ whatever they are, and T near zero is nearly a diagonal normal.
+
+    Source: Kingma and Welling, An Introduction to Variational Autoencoders (2019), section 2.5.1,
+    https://arxiv.org/abs/1906.02691
+
+    Args:
+        latent_dim: length D of z.
+
+    >>> FullNormal(latent_dim=3)(torch.zeros(5, 9)).sample().shape
+    torch.Size([5, 3])
+    """
+
+    places: Tensor
+    identity: Tensor
+
+    def __init__(self, latent_dim: Size) -> None:
+        super().__init__(latent_dim, 2 * latent_dim + latent_dim * (latent_dim - 1) // 2)
+        rows, columns = torch.tril_indices(latent_dim, latent_dim, -1)
+        self.register_buffer("places", rows * latent_dim + columns, persistent=False)
+        self.register_buffer("identity", torch.eye(latent_dim), persistent=False)
+
+    def forward(self, numbers: Tensor) -> Distribution:
+        """q(z|x) from means, log-variances and the entries of T."""
+        d = self.latent_dim
+        mean, log_variance, below = numbers.tensor_split((d, 2 * d), dim=-1)
+        flat = below.new_zeros(*below.shape[:-1], d * d).index_copy(-1, self.places, below)
+        lower = (0.5 * log_variance).exp()[..., None] * (flat.unflatten(-1, (d, d)) + self.identity)
+        return FactoredNormal(mean, lower)

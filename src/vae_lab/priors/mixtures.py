@@ -63,7 +63,13 @@ class Vamp(Prior):
         self.components = components
 
     def bind(self, encoder: nn.Module, image_shape: tuple[int, ...]) -> None:
-        """Keep the encoder, without registering its parameters again, and make the pseudo-inputs."""
+        """Keep the encoder, without registering its parameters again, and make the pseudo-inputs.
+
+        Raises:
+            ValueError: if the encoder has no network, so that all pseudo-inputs would have one posterior.
+        """
+        if not getattr(encoder, "has_network", True):
+            raise ValueError("its components are posteriors of pseudo-inputs, and no network gives them")
         self._encoder = [encoder]  # in a list: a module that is an attribute is saved and counted again
         self.values = nn.Parameter(torch.randn(self.components, *image_shape) - 2)
 

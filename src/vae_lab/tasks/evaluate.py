@@ -16,6 +16,7 @@ from vae_lab.config.settings import check_overrides, key_of
 from vae_lab.data import ImageDataModule
 from vae_lab.data.binarization import scale
 from vae_lab.errors import ConfigError, NotOffered, RunFolderError
+from vae_lab.evaluation.aggregate import kl_in_two
 from vae_lab.evaluation.bounds import active_units, bounds_of_set, summary
 from vae_lab.figures import curves, images
 from vae_lab.figures.style import render
@@ -23,6 +24,7 @@ from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
 from vae_lab.runs.folder import RunFolder
 from vae_lab.tasks.checks import check_limit
+from vae_lab.tasks.gaps import check_gaps, measure_gaps
 from vae_lab.tasks.process import in_sweep
 from vae_lab.tasks.start import set_matmul
 from vae_lab.tasks.summary import facts_of, table, tested
@@ -62,6 +64,7 @@ def evaluate(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) ->
     if trainer.world_size > 1:
         raise ConfigError("trainer.devices", config.trainer.devices, "a finished run is evaluated on one device; use 1")
     check_figures_stay(trainer, data, before)
+    check_gaps(config.evaluation, data, overrides)
     # device and versions stay those of training; the other facts come from the config
     of_training = {name: before[name] for name in ("device", "versions") if isinstance(before.get(name), str)}
     metrics = before | facts_of(saved, trainer, model) | of_training
@@ -69,7 +72,11 @@ def evaluate(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) ->
     model.to(trainer.strategy.root_device, torch.float32).eval()  # trainer.precision may have changed it
     metrics |= _offered("bounds", lambda: _bounds(model, data, folder, config.evaluation.k))
     metrics |= _offered("active units", lambda: {"test/active_units": active_units(model.encode(data.test_images))})
+    metrics |= _offered("mutual information", lambda: _kl_in_two(model, data))
     folder.write_metrics(metrics)
+    if config.evaluation.gaps:
+        metrics |= _offered("gaps", lambda: measure_gaps(model, data, folder, config.evaluation))
+        folder.write_metrics(metrics)
     if config.evaluation.samples != "none":
         metrics |= _judge(model, data, folder, config.evaluation.samples)
     folder.write_metrics(metrics)
@@ -141,6 +148,12 @@ def _bounds(model: Model, data: ImageDataModule, folder: RunFolder, k: int) -> F
     measured = summary(found, k) | {f"nll_iwae_{k}_seconds": time.perf_counter() - started}
     render(curves.bounds_of_images(found, k), folder.figures / "bounds.png")
     return {f"test/{name}": value for name, value in measured.items()}
+
+
+def _kl_in_two(model: Model, data: ImageDataModule) -> Figures:
+    """The mutual information of images and codes, and the KL between all codes and the prior."""
+    with fixed_noise(0, model.device):
+        return {f"test/{name}": value for name, value in kl_in_two(model, data.test_images).items()}
 
 
 def _judge(model: Model, data: ImageDataModule, folder: RunFolder, n: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Facts, figures and tables of a run."""
 
+import math
 import platform
 import re
 from collections.abc import Mapping
@@ -158,6 +159,8 @@ def table(metrics: Mapping[str, Any], folder: Path) -> str:
     if "train/seconds" in metrics:
         speed = f"{metrics['train/images_per_second']:,.0f} images/s on {metrics['device']}"
         rows.append(("training", f"{metrics['train/seconds']:10.1f} s {speed}"))
+    if "gaps/total" in metrics:
+        rows += _gaps(metrics)
     if "judge/samples" in metrics:
         rows += _judged(metrics)
     where = shown(folder)
@@ -176,7 +179,9 @@ def _terms(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The terms of the NELBO, bounds of log p(x) and active units, where the run has them."""
     rows = []
     if "test/kl" in metrics:
-        rows.append(("  KL", f"{metrics['test/kl']:10.2f}"))
+        layers = sorted((int(name.rpartition("z")[2]), name) for name in metrics if re.fullmatch(r"test/kl_z\d+", name))
+        of_each = ", ".join(f"{metrics[name]:.2f}" for _, name in layers)
+        rows.append(("  KL", f"{metrics['test/kl']:10.2f}" + (f"   from z₁ up: {of_each}" if layers else "")))
     if "test/reconstruction" in metrics:
         rows.append(("  reconstruction", f"{metrics['test/reconstruction']:10.2f}   {_pixels(metrics)}"))
     bounds = sorted((int(name.split("_")[-1]), name) for name in metrics if re.fullmatch(r"test/nll_iwae_\d+", name))
@@ -185,7 +190,35 @@ def _terms(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("  −log p(x)", f"{metrics[name]:10.2f}   {spread}"))
     if "test/active_units" in metrics:
         rows.append(("  active units", f"{metrics['test/active_units']:7d}"))
+    if "test/marginal_kl" in metrics:
+        images = metrics["test/mixture_images"]
+        told = f"of z and x, at most log {images:,} = {math.log(images):.2f}"
+        rows.append(("  mutual information", f"{metrics['test/mutual_information']:8.2f}   {told}"))
+        gain = "of all codes together and the prior: a better prior can gain at most this"
+        rows.append(("  marginal KL", f"{metrics['test/marginal_kl']:10.2f}   {gain}"))
     return rows
+
+
+def _gaps(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Where log p(x) − ELBO comes from."""
+
+    def with_error(name: str) -> str:
+        return f"{metrics[f'gaps/{name}']:10.2f}   ± {metrics[f'gaps/{name}_se']:.2f}"
+
+    chains = f"{metrics['gaps/ais_chains']} chains of {metrics['gaps/ais_steps']:,} steps"
+    quality = f"effective {metrics['gaps/ais_effective']:.1f}, acceptance {metrics['gaps/ais_acceptance']:.2f}"
+    annealed = metrics["gaps/nll"] == metrics["gaps/nll_annealed"]
+    closer = "annealed importance sampling" if annealed else "the importance-weighted bound"
+    return [
+        ("log p(x) − ELBO", f"{with_error('total')}, {metrics['gaps/images']:,} test images, log p(x) by {closer}"),
+        ("  −log p(x)", f"{with_error('nll_annealed')}, annealed importance sampling, {chains}: {quality}"),
+        ("  approximation", f"{with_error('approximation')}, best q of the family against log p(x)"),
+        ("  amortisation", f"{with_error('amortisation')}, q of the model against the best of its family"),
+        (
+            "  best diagonal q",
+            f"{with_error('nelbo_best_diagonal')}, its NELBO; best q of the family: {metrics['gaps/nelbo_best']:.2f}",
+        ),
+    ]
 
 
 def _pixels(metrics: Mapping[str, Any]) -> str:

@@ -2,18 +2,23 @@
 
 from vae_lab.training.checkpoints import BestCheckpoint, LastCheckpoint
 from vae_lab.training.figures import (
+    Completions,
     Interpolation,
+    LadderSamples,
     LatentGrid,
     LatentScatter,
     NelboByEpoch,
     PriorSamples,
     RealImages,
     Reconstructions,
+    Resolutions,
 )
 
 __all__ = [
     "BestCheckpoint",
+    "Completions",
     "Interpolation",
+    "LadderSamples",
     "LastCheckpoint",
     "LatentGrid",
     "LatentScatter",
@@ -21,4 +26,5 @@ __all__ = [
     "PriorSamples",
     "RealImages",
     "Reconstructions",
+    "Resolutions",
 ]

@@ -18,6 +18,7 @@ from vae_lab.figures import curves, images, latent
 from vae_lab.figures.style import render
 from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
+from vae_lab.training.model_module import ModelModule
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class FigureCallback(Callback):
     """
 
     name: str
+    says_left_out = True
+    """Whether a line in the log says that it was left out: not where few models can give it."""
 
     def __init__(self, every_n_epochs: Epochs = 0) -> None:
         self.every_n_epochs = every_n_epochs
@@ -66,11 +69,12 @@ class FigureCallback(Callback):
         model, data = _model_of(pl_module), trainer.datamodule  # type: ignore[attr-defined]
         is_training = model.training
         model.eval()
+        assert isinstance(pl_module, ModelModule)
         try:
-            with fixed_noise(0, model.device), torch.no_grad():
+            with fixed_noise(0, model.device), torch.no_grad(), pl_module.averaged():
                 figure = self.draw(model, data)
         except NotOffered as reason:
-            log.info("%s: left out, %s", self.name, reason)
+            log.log(logging.INFO if self.says_left_out else logging.DEBUG, "%s: left out, %s", self.name, reason)
             self.left_out = True
             return
         finally:
@@ -101,7 +105,7 @@ class Reconstructions(FigureCallback):
         chosen = data.test_images[: self.n]
         if data.labels is not None:
             chosen = chosen[data.test_labels[: self.n].argsort(stable=True)]
-        return images.reconstructions(chosen, model.reconstruct(chosen))
+        return images.reconstructions(chosen, model.reconstruct(chosen), model.images_are)
 
 
 class PriorSamples(FigureCallback):
@@ -132,7 +136,74 @@ class PriorSamples(FigureCallback):
 
     def draw(self, model: Model, data: ImageDataModule) -> Figure:  # noqa: ARG002
         """A rows × columns picture of samples."""
-        return images.samples(model.sample(self.rows * self.columns), self.columns)
+        return images.samples(model.sample(self.rows * self.columns), self.columns, model.images_are)
+
+
+class LadderSamples(FigureCallback):
+    """Samples of a ladder whose upper k layers are held at one draw, a row for each k.
+
+    Args:
+        columns: number of samples in each row.
+        every_n_epochs: number of epochs between two drawings during training; 0 draws only at the end.
+    """
+
+    name = "ladder_samples"
+    says_left_out = False
+
+    def __init__(self, columns: Cells = 12, every_n_epochs: Epochs = 0) -> None:
+        super().__init__(every_n_epochs)
+        self.columns = columns
+
+    def draw(self, model: Model, data: ImageDataModule) -> Figure:  # noqa: ARG002
+        """From rows that have nothing in common to a row of one image."""
+        return images.layers(model.samples_with_fixed(self.columns))
+
+
+class Completions(FigureCallback):
+    """Test images whose lower half is drawn given the upper half, by models that draw images in order.
+
+    Args:
+        n: number of test images.
+        draws: number of completions of each.
+        every_n_epochs: number of epochs between two drawings during training; 0 draws only at the end.
+    """
+
+    name = "completions"
+    says_left_out = False
+
+    def __init__(self, n: Cells = 10, draws: Cells = 5, every_n_epochs: Epochs = 0) -> None:
+        super().__init__(every_n_epochs)
+        self.n, self.draws = n, draws
+
+    def draw(self, model: Model, data: ImageDataModule) -> Figure:
+        """The first n test images, what is kept of them, and the completions."""
+        originals = data.test_images[: self.n]
+        rows = originals.shape[-2] // 2
+        rows -= rows % model.rows_at_once
+        drawn = model.complete(originals.repeat(self.draws, 1, 1, 1), rows)
+        return images.completions(originals, drawn.unflatten(0, (self.draws, -1)), rows)
+
+
+class Resolutions(FigureCallback):
+    """Codes of test images decoded at the size of training, at twice and at four times that size.
+
+    Args:
+        n: number of test images.
+        every_n_epochs: number of epochs between two drawings during training; 0 draws only at the end.
+    """
+
+    name = "resolutions"
+    says_left_out = False
+
+    def __init__(self, n: Cells = 10, every_n_epochs: Epochs = 0) -> None:
+        super().__init__(every_n_epochs)
+        self.n = n
+
+    def draw(self, model: Model, data: ImageDataModule) -> Figure:
+        """The first n test images at three sizes."""
+        codes, (height, width) = model.encode(data.test_images[: self.n]), model.image_shape[1:]
+        sizes = [(height * times, width * times) for times in (1, 2, 4)]
+        return images.resolutions([model.decode(codes, size) for size in sizes], model.images_are)
 
 
 class RealImages(FigureCallback):
@@ -175,7 +246,8 @@ class LatentGrid(FigureCallback):
     def draw(self, model: Model, data: ImageDataModule) -> Figure:
         """The decoded grid."""
         plane = latent.latent_plane(model.encode(data.test_images))
-        return latent.grid(model.decode(plane.square(self.n, self.reach)), self.reach, plane.names)
+        decoded = model.decode(plane.square(self.n, self.reach))
+        return latent.grid(decoded, self.reach, plane.names, model.images_are)
 
 
 class Interpolation(FigureCallback):
@@ -204,10 +276,11 @@ class Interpolation(FigureCallback):
         """A row for each walk."""
         if self.between == "prior_draws":
             z1, z2 = model.draw_codes(2 * self.pairs).chunk(2)
-            return images.interpolation(model.walk(z1, z2, self.steps), [])
+            return images.interpolation(model.walk(z1, z2, self.steps), [], model.images_are)
         starts, ends, names = self._ends(data)
         found = data.test_images
-        return images.interpolation(model.interpolate(found[starts], found[ends], self.steps), names)
+        walks = model.interpolate(found[starts], found[ends], self.steps)
+        return images.interpolation(walks, names, model.images_are)
 
     def _ends(self, data: ImageDataModule) -> tuple[Tensor, Tensor, list[str]]:
         """Index of each walk's first test image, (pairs,), of its last one, (pairs,), and the names of the walks."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from lightning import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Adam, Optimizer
@@ -16,13 +15,13 @@ from vae_lab.errors import NonFiniteError, UserError
 from vae_lab.losses import Loss
 from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
-from vae_lab.training.demands import is_followed, refuse
+from vae_lab.training.demands import is_followed
 from vae_lab.training.inputs import Batch, Inputs
 from vae_lab.training.loggers import continue_from
 from vae_lab.training.model_module import ModelModule
 from vae_lab.training.moment import check_optimizers, moment_of, restore_random, skip, taken, to_start_of_epoch
 from vae_lab.training.steps import count_last_only, is_quick, listed, plain_step, quick_step
-from vae_lab.training.sums import PIXELS, RunningSums, not_finite, remedy_of
+from vae_lab.training.sums import RunningSums, not_finite, prefixed, remedy_of
 
 
 class Training(ModelModule):
@@ -34,6 +33,8 @@ class Training(ModelModule):
         optimizer: function that makes an optimiser from parameters; None is Adam with learning rate 1e-3.
         scheduler: function of ``(optimizer, total_steps=…)`` that makes a learning-rate schedule by step, or None.
         gradient_clip_val: largest norm of the gradient; None leaves it as it is.
+        ema: decay, below 1, of an exponential moving average of the weights, with which the model is validated, tested
+            and saved; 0 for none.
 
     Raises:
         ValueError: if the loss has parameters of its own, which nothing would train.
@@ -61,6 +62,7 @@ class Training(ModelModule):
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., LRScheduler] | None = None,
         gradient_clip_val: float | None = None,
+        ema: float = 0.0,
     ) -> None:
         super().__init__()
         loss.check(model)
@@ -69,7 +71,7 @@ class Training(ModelModule):
         self.automatic_optimization = False  # training_step makes the optimiser's steps
         self.model, self.loss = model, loss
         self.make_optimizer, self.make_scheduler = optimizer or Adam, scheduler
-        self.gradient_clip_val = gradient_clip_val
+        self.gradient_clip_val, self.ema = gradient_clip_val, ema
         self.stages = [stage.name for stage in loss.stages(model)]
         # a tensor, so that a compiled loss and a captured graph see the weight change
         self.register_buffer("weight", torch.ones(()), persistent=False)
@@ -85,12 +87,8 @@ class Training(ModelModule):
         self.latest: dict[str, float] = {}  # figures of the latest validation
         self.is_first_validated = False  # whether this epoch is the first that was validated
         self.stop_asked = False  # make no further step: a signal came
+        self.average = None
         self.resumed: dict[str, Any] | None = None  # the moment of the checkpoint that training continues from
-
-    def configure_callbacks(self) -> list[Callback]:
-        """No callbacks: the first moment at which a module sees its trainer, before Lightning's own refusals."""
-        refuse(self.trainer)
-        return []
 
     def setup(self, stage: str) -> None:
         """Begin a fit, a validation or a test."""
@@ -156,6 +154,8 @@ class Training(ModelModule):
                 outcome = self.loss(self.model, x, weight, stage)
                 take_step(self, optimizer, outcome.loss)
                 figures |= outcome.figures
+            if self.average:
+                self.average.update()
             for schedule in schedules:
                 schedule.step()
             self.train_sums.add(figures | self.inputs.trace(x))
@@ -175,7 +175,8 @@ class Training(ModelModule):
             self.clip_gradients(optimizer, self.gradient_clip_val)
 
     def on_train_start(self) -> None:
-        """Stop at once if the checkpoint's run was about to stop."""
+        """Begin the average of the weights; stop at once if the checkpoint's run was about to stop."""
+        self.begin_average(self.ema, self.resumed)
         if self.resumed:
             check_optimizers(self.trainer.optimizers)
             self.trainer.should_stop = self.resumed["should_stop"]
@@ -193,7 +194,7 @@ class Training(ModelModule):
         runs are chosen by it.
         """
         self._read_training()
-        train = _prefixed("train", self.train_sums.means(self._reduce))
+        train = prefixed("train", self.train_sums.means(self._reduce))
         self.train_sums = RunningSums()
         val, self.validated = self.validated, {}
         self.is_first_validated, self.latest = bool(val) and not self.latest, val or self.latest
@@ -256,7 +257,7 @@ class Training(ModelModule):
         self.eval_sums, self.measured = RunningSums(), {}
         if reason := not_finite(means, self.model.criterion, "a lower optimizer.lr"):
             raise NonFiniteError(f"{prefix}: {reason}")
-        figures = _prefixed(prefix, means)
+        figures = prefixed(prefix, means)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*no logger configured.*")
             # in training the loggers get them with the epoch's row; elsewhere the Trainer returns what is logged
@@ -278,6 +279,8 @@ class Training(ModelModule):
         checkpoint["history"] = self.model.history
         # one that is not returned to yet is still the moment to resume from
         checkpoint["moment"] = self.resumed or moment_of(self.train_sums, self.trainer.should_stop, self.device)
+        if self.average:
+            self.average.save(checkpoint)
         to_start_of_epoch(checkpoint["loops"]["fit_loop"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -292,7 +295,3 @@ class Training(ModelModule):
         self.resumed = None
         if self.trainer.is_global_zero:  # the state is that of the first process, and each draws its own noise
             restore_random(moment, self.device)
-
-
-def _prefixed(prefix: str, figures: dict[str, float]) -> dict[str, float]:
-    return {f"{prefix}/{name}": value for name, value in figures.items() if name != PIXELS}

@@ -25,6 +25,11 @@ def not_finite(figures: dict[str, float], criterion: str, remedy: str) -> str:
     return names and f"{names} was not finite. Try {remedy}"
 
 
+def prefixed(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
+    """Figures under the name of their stage, such as train/nelbo."""
+    return {f"{prefix}/{name}": value for name, value in figures.items() if name != PIXELS}
+
+
 def remedy_of(precision: str) -> str:
     """What may help where a figure of training was not finite.
 

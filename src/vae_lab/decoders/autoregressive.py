@@ -1,0 +1,94 @@
+"""What decoders that see the image itself share."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.nn.functional import conv2d, silu
+
+from vae_lab.annotations import CodeLength, ImageShape
+from vae_lab.decoders.base import Decoder
+from vae_lab.distributions.autoregressive import AutoregressiveImage, Column, draw_in_order
+from vae_lab.likelihoods import Likelihood
+
+
+class AutoregressiveDecoder(Decoder, ABC):
+    """p(x|z) = Π_t p(x_t | x_<t, z), each factor by the likelihood from the network's outputs at its pixel.
+
+    Args:
+        latent_dim: length of z; 0 for p(x) without codes.
+        likelihood: turns the network's output into a distribution over images, given the values before each.
+        image_shape: (channels, height, width) of the images.
+    """
+
+    rows_at_once = 1
+
+    def __init__(self, latent_dim: CodeLength, likelihood: Likelihood, image_shape: ImageShape) -> None:
+        super().__init__(likelihood, image_shape)
+        self.latent_dim = latent_dim
+
+    @abstractmethod
+    def outputs(self, x: Tensor, z: Tensor) -> Tensor:
+        """Outputs of every pixel in one pass, (n, outputs × channels, height, width).
+
+        Args:
+            x: images, (n, channels, height, width); an output of channel c depends only on values before it.
+            z: code of each image, (n, latent).
+        """
+
+    def forward(self, z: Tensor) -> Distribution:
+        """p(x|z) of codes z (…, latent); its samples are (…, channels, height, width)."""
+        if z.shape[-1] != self.latent_dim:
+            raise ValueError(f"codes have {z.shape[-1]} numbers, the decoder expects latent_dim={self.latent_dim}")
+        return AutoregressiveImage(self, z, self.image_shape)
+
+    def conditionals(self, x: Tensor, z: Tensor) -> Distribution:
+        """p(x_t | x_<t, z) of every value of images x, given codes z (n, latent)."""
+        return self.likelihood(self.outputs(x, z))
+
+    def columns(self, z: Tensor) -> Column:
+        """What gives the outputs of one pixel after another: here the whole network for each."""
+        return lambda x, row, column: self.outputs(x, z)[:, :, row, column]
+
+    def draw_rest(self, x: Tensor, z: Tensor, rows: int) -> Tensor:
+        """Images whose first rows are those of x, and whose other values are drawn one after the other."""
+        return draw_in_order(x, rows, self.columns(z), self.likelihood)
+
+
+class ChannelHead(nn.Module):
+    """Outputs of the channels of each pixel, each given the channels before it: W₂ SiLU(W₁ h + U x_<c).
+
+    The features of a pixel know the pixels before it; its own channels are seen only here, so that the layers below
+    need no groups of channels.
+
+    Args:
+        width: number of features h of a pixel.
+        channels: number of channels of the images.
+        outputs: number of outputs of each pixel and channel.
+    """
+
+    before: Tensor
+
+    def __init__(self, width: int, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.shape = channels, outputs
+        self.of_features = nn.Conv2d(width, channels * width, 1)
+        self.last = nn.Conv2d(channels * width, channels * outputs, 1, groups=channels)
+        if channels > 1:
+            self.of_channels = nn.Parameter(torch.randn(channels * width, channels) / channels)
+            before = torch.ones(channels, channels).tril(-1).repeat_interleave(width, 0)
+            self.register_buffer("before", before, persistent=False)
+
+    def forward(self, features: Tensor, x: Tensor) -> Tensor:
+        """Outputs (n, outputs × channels, height, width) from features (n, width, height, width) and images x."""
+        hidden = self.of_features(features)
+        if self.shape[0] > 1:
+            hidden = hidden + conv2d(x, (self.of_channels * self.before)[..., None, None])
+        # from all outputs of a channel to all channels of an output, as likelihoods take them
+        return self.last(silu(hidden)).unflatten(1, self.shape).transpose(1, 2).flatten(1, 2)
+
+    def start_at(self, output: Tensor) -> None:
+        """Set the last bias to outputs (outputs × channels, 1, 1)."""
+        assert self.last.bias is not None
+        self.last.bias.data.copy_(output.view(*reversed(self.shape)).T.flatten())
