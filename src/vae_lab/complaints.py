@@ -156,7 +156,17 @@ def _of_key(error: BaseException, overrides: Sequence[str]) -> str | None:
     file = re.match(r"In '([^']+)'", str(error))
     typed = next((o for o in overrides if o.lstrip("+~").startswith((f"{key}=", f"{key}."))), key)
     where = f" (from {file[1]}.yaml)" if file else ""
-    return f"{typed}: {_no_key(key, list(_defaults()))}{where}; --cfg {_scope(key)} lists all of them"
+    reason = _not_of_choice(key, overrides) or _no_key(key, list(_defaults()))
+    return f"{typed}: {reason}{where}; --cfg {_scope(key)} lists all of them"
+
+
+def _not_of_choice(key: str, overrides: Sequence[str]) -> str | None:
+    """About an argument that the usual choice of a group takes, and the one that was chosen does not."""
+    group, _, name = key.partition(".")
+    chosen = next((word.partition("=")[2] for word in overrides if word.startswith(f"{group}=")), None)
+    if key not in _defaults() or chosen is None:
+        return None
+    return f"{group}={chosen} takes no {name}"
 
 
 def _no_key(key: str, known: Sequence[str]) -> str:

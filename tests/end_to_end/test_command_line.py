@@ -78,6 +78,19 @@ MISTAKES = {
     "no closed form": (["loss=kl", "prior=mixture"], "loss=kl", "loss=sgvb"),
     "an argument that is not there": (["+prior.size=3"], "prior.size=3", "takes no such argument"),
     "a part that others need": (["~likelihood"], "likelihood=None", "leave ~likelihood out"),
+    "an argument of another choice": (
+        ["loss=iwae", "loss.free_bits=1"],
+        "loss.free_bits=1",
+        "loss=iwae takes no free_bits",
+    ),
+    "a size that nothing follows": (["model=autoregressive", "latent_dim=4"], "latent_dim=4", "leave it out"),
+    "a decoder that needs codes": (
+        ["model=autoregressive", "decoder=mlp"],
+        "decoder=mlp",
+        "use pixelcnn or transformer",
+    ),
+    "a part that the model does not take": (["model=ladder", "encoder=conv"], "encoder=conv", "leave it out"),
+    "a gradient that the compiler drops": (["loss=dreg", "compile=true"], "compile=True", "use false"),
     "half an override": (["optimizer.lr"], "optimizer.lr", "missing EQUAL"),
     "a group named twice": (["debug=fast", "debug=null"], "override", "group"),
     # keys that nothing takes

@@ -12,9 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from vae_lab.annotations import ImageShape, NotNegative, Positive, Seed, Size, Sizes
+from vae_lab.annotations import CodeLength, ImageShape, NotNegative, Positive, Seed, Size, Sizes
 from vae_lab.config.keys import check_keys, did_you_mean
-from vae_lab.config.settings import NESTED, shown
+from vae_lab.config.settings import NESTED, choices, shown
 from vae_lab.config.targets import OF_MODELS, check_targets, parts_of_model, with_default
 from vae_lab.config.trainer_arguments import WORKS, check_names, check_values
 from vae_lab.errors import ConfigError
@@ -65,8 +65,8 @@ OPTIONAL_PARTS = ("scheduler",)
 # Names of the precisions in which the optimiser scales gradients.
 MIXED = ("16-mixed", "bf16-mixed", "16", "bf16")
 
-# Sizes at the top of a config, which encoders, decoders and priors follow.
-SIZES = ("latent_dim", "hidden_dims", "channels")
+# Sizes at the top of a config, and a part that follows each.
+SIZES = {"latent_dim": "prior", "hidden_dims": "decoder", "channels": "decoder"}
 
 _ABSENT = object()
 
@@ -131,6 +131,7 @@ def _check_parts(plain: dict[Any, Any]) -> None:
         if node is not None and not _is_part(node):
             meant = did_you_mean(key, [name for name in optional if name != key])
             raise ConfigError(key, node, f"must be a part with a _target_, or null{meant}")
+    _check_codes(plain, of_model)
     for part in ("model", *of_model):
         if "image_shape" in plain[part]:
             raise ConfigError(f"{part}.image_shape", plain[part]["image_shape"], "comes from the data; leave it out")
@@ -149,21 +150,37 @@ def _refuse_unused(plain: dict[Any, Any], of_model: Sequence[str]) -> None:
 
 def _refuse_unfollowed(plain: dict[Any, Any]) -> None:
     """Refuse sizes at the top beside a model whose networks are its own: they would change nothing."""
-    if {"encoder", "decoder"} & set(parts_of_model(plain["model"]["_target_"])):
-        return
+    of_model = parts_of_model(plain["model"]["_target_"])
     usual = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
     assert isinstance(usual, dict)
     kind = shown("model._target_", plain["model"]["_target_"])
     own = [f"model.{name}" for name in plain["model"] if not name.startswith("_")]
-    for name in SIZES:
-        if plain[name] != usual[name]:
-            raise ConfigError(name, plain[name], f"nothing of model={kind} follows it; it has {', '.join(own)}")
+    for name, follower in SIZES.items():
+        if follower not in of_model and plain[name] != usual[name]:
+            has = f"; it has {', '.join(own)}" if own else "; leave it out"
+            raise ConfigError(name, plain[name], f"nothing of model={kind} follows it{has}")
 
 
 def _inside(plain: dict[Any, Any], key: str) -> bool:
     """Whether a part takes the part at this key."""
     part, _, name = key.partition(".")
     return name in inspect.signature(get_object(plain[part]["_target_"])).parameters
+
+
+def _check_codes(plain: dict[Any, Any], of_model: Sequence[str]) -> None:
+    """Refuse a decoder that cannot be without codes where the model has none."""
+    decoder = plain["decoder"] if "decoder" in of_model and "prior" not in of_model else {}
+    if decoder.get("latent_dim") != 0 or _is_codeless(decoder["_target_"]):
+        return
+    works = [choice for choice, target in choices("decoder").items() if _is_codeless(str(target))]
+    name = shown("decoder._target_", decoder["_target_"])
+    raise ConfigError("decoder", name, f"does not work without codes; use {' or '.join(works)}")
+
+
+def _is_codeless(target: str) -> bool:
+    """Whether a decoder may have codes of length 0."""
+    of_length = typing.get_type_hints(get_object(target).__init__, include_extras=True).get("latent_dim")
+    return of_length == CodeLength
 
 
 def _require_parts(plain: dict[Any, Any], keys: Iterable[str]) -> None:

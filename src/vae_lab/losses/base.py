@@ -33,6 +33,9 @@ class Outcome(NamedTuple):
 class Loss(nn.Module):
     """What training minimises. It has no parameters of its own: those are the model's."""
 
+    can_be_compiled = True
+    """Whether torch.compile keeps its gradient."""
+
     def stages(self, model: Model) -> list[Stage]:
         """The stages of a step, in order; by default one stage with all parameters that learn."""
         return [Stage("model", [p for p in model.parameters() if p.requires_grad])]

@@ -76,6 +76,8 @@ class DReG(ImportanceLoss):
     https://arxiv.org/abs/1810.04152
     """
 
+    can_be_compiled = False
+
     def check(self, model: Model) -> None:
         """Raise ValueError where the model has several latent variables, or none, or no gradient reaches its q(z|x)."""
         with trial_images(model) as x, torch.enable_grad():

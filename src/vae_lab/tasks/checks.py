@@ -31,6 +31,8 @@ def check_before_training(config: DictConfig, trainer: Trainer, training: Traini
     for name, loader in loaders.items():
         check_limit(f"trainer.limit_{name}_batches", getattr(trainer, f"limit_{name}_batches"), len(loader))
     _check_monitored(config, training, validates=bool(len(loaders["val"]) and trainer.limit_val_batches))
+    if config.get("compile") and not training.loss.can_be_compiled:
+        raise ConfigError("compile", True, "a compiled graph would leave out a part of this loss's gradient; use false")
     if config.get("compile") and (reason := hardware.why_not_compiled(trainer.strategy.root_device)):
         raise ConfigError("compile", True, f"the compiler does not work here ({reason}); use false")
 

@@ -71,7 +71,7 @@ def evaluate(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) ->
     metrics |= tested(trainer, build_training(saved, model), data)
     model.to(trainer.strategy.root_device, torch.float32).eval()  # trainer.precision may have changed it
     metrics |= _offered("bounds", lambda: _bounds(model, data, folder, config.evaluation.k))
-    metrics |= _offered("active units", lambda: {"test/active_units": active_units(model.encode(data.test_images))})
+    metrics |= _offered("active units", lambda: _active_units(model, data))
     metrics |= _offered("mutual information", lambda: _kl_in_two(model, data))
     folder.write_metrics(metrics)
     if config.evaluation.gaps:
@@ -154,6 +154,11 @@ def _kl_in_two(model: Model, data: ImageDataModule) -> Figures:
     """The mutual information of images and codes, and the KL between all codes and the prior."""
     with fixed_noise(0, model.device):
         return {f"test/{name}": value for name, value in kl_in_two(model, data.test_images).items()}
+
+
+def _active_units(model: Model, data: ImageDataModule) -> Figures:
+    with fixed_noise(0, model.device):  # codes that gradient steps find depend on it
+        return {"test/active_units": active_units(model.encode(data.test_images))}
 
 
 def _judge(model: Model, data: ImageDataModule, folder: RunFolder, n: int) -> dict[str, Any]:

@@ -223,7 +223,8 @@ class Training(ModelModule):
     def _read_training(self) -> None:
         before = self.train_sums.steps
         for step, figures in enumerate(self.train_sums.read(), start=before):
-            if reason := not_finite(figures, self.model.criterion, remedy_of(self.trainer.precision)):
+            remedy = remedy_of(self.trainer.precision, hasattr(self.loss, "warmup_epochs"))
+            if reason := not_finite(figures, self.model.criterion, remedy):
                 where = f"training stopped in epoch {self.trainer.current_epoch}, step {step}"
                 raise NonFiniteError(f"{where}: {reason}")
 

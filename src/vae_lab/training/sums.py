@@ -30,15 +30,17 @@ def prefixed(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
     return {f"{prefix}/{name}": value for name, value in figures.items() if name != PIXELS}
 
 
-def remedy_of(precision: str) -> str:
+def remedy_of(precision: str, has_warmup: bool) -> str:
     """What may help where a figure of training was not finite.
 
     Args:
         precision: of the trainer.
+        has_warmup: whether the loss has a weight that may climb.
     """
     if precision == "16-true":
         return "trainer.precision=bf16-true: float16 has no numbers as small as Adam's eps"
-    return "a lower optimizer.lr, trainer.gradient_clip_val=100 or loss.warmup_epochs=5"
+    found = ["a lower optimizer.lr", "trainer.gradient_clip_val=100", *(["loss.warmup_epochs=5"] if has_warmup else [])]
+    return " or ".join((", ".join(found[:-1]), found[-1]))
 
 
 class RunningSums:
