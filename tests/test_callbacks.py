@@ -93,7 +93,7 @@ def test_walks_may_join_draws_of_the_prior():
 
 
 def test_what_a_model_does_not_offer_is_left_out_with_one_line(tmp_path, small_data, caplog):
-    model = small_vae()
+    model = small_vae(latent_dim=3)
     model.codes_of = lambda _: (_ for _ in ()).throw(NotOffered("it has no codes"))
     drawn = [callbacks.LatentGrid(every_n_epochs=1), callbacks.PriorSamples(rows=2)]
     fit = trainer(tmp_path, callbacks=drawn)

@@ -30,6 +30,8 @@ CHOICES = sorted(
 def test_every_choice_composes_checks_and_builds(compose, choice):
     beside = ["inference=svi"] if choice == "encoder=none" else []
     beside += ["loss=sgvb"] if choice.startswith(("prior=", "posterior=")) else []
+    beside += ["data.binarization=none"] if choice == "likelihood=continuous_bernoulli" else []
+    beside += ["model=gan"] if choice.startswith("discriminator=") or choice == "loss=adversarial" else []
     config = compose(choice, *beside)
     check(config)
     check_targets(OmegaConf.to_container(config, resolve=True))
@@ -176,6 +178,23 @@ def test_the_data_say_the_shape_of_the_images(compose):
 def test_too_many_images_decoded_at_once_are_refused(compose, override, images):
     with pytest.raises(ConfigError, match=f"loss.samples=3000: with {override.partition('=')[0]}={images} .* decoded"):
         build_data(compose("loss.samples=3000", override))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["likelihood=continuous_bernoulli"], "data.binarization=dynamic: .* a density without a limit .* use none"),
+        (["likelihood=categorical", "likelihood.levels=16", "data.binarization=none"], "likelihood.levels=16: .* 256"),
+    ],
+)
+def test_pixels_that_the_likelihood_has_no_probability_for_are_refused(compose, overrides, line):
+    with pytest.raises(ConfigError, match=line):
+        build_model(compose(*overrides), (1, 28, 28))
+
+
+def test_outputs_of_a_pixel_count_among_what_is_decoded_at_once(compose):
+    with pytest.raises(ConfigError, match=r"eval_batch_size=10000: 10,000 images .* at most 7,812 of 200,704 outputs"):
+        build_data(compose("likelihood=categorical", "data.eval_batch_size=10000"))
 
 
 def test_a_loss_without_a_closed_form_names_another(compose):

@@ -5,13 +5,22 @@ import torch
 from torch import nn
 
 from helpers import SHAPE
-from vae_lab.decoders import ConvDecoder, MLPDecoder
-from vae_lab.encoders import ConvEncoder
-from vae_lab.likelihoods import Bernoulli, Gaussian
+from vae_lab.decoders import ConvDecoder, MLPDecoder, ResNetDecoder
+from vae_lab.encoders import ConvEncoder, ResNetEncoder
+from vae_lab.likelihoods import Bernoulli, Categorical, ContinuousBernoulli, Gaussian, LogisticMixture
 
+LIKELIHOODS = [
+    Bernoulli(),
+    Gaussian(),
+    Gaussian(learned="per_pixel"),
+    Categorical(levels=5),
+    LogisticMixture(components=2),
+    ContinuousBernoulli(),
+]
 DECODERS = {
     "mlp": lambda latent_dim, likelihood: MLPDecoder(latent_dim, [24, 12], likelihood, SHAPE),
     "conv": lambda latent_dim, likelihood: ConvDecoder(latent_dim, [4, 6], likelihood, SHAPE),
+    "resnet": lambda latent_dim, likelihood: ResNetDecoder(latent_dim, [4, 6], likelihood, SHAPE),
     "mlp with layer norm": lambda latent_dim, likelihood: MLPDecoder(
         latent_dim, [24], likelihood, SHAPE, layer_norm=True
     ),
@@ -19,7 +28,7 @@ DECODERS = {
 
 
 @pytest.mark.parametrize("name", DECODERS)
-@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian(), Gaussian(learned="per_pixel")])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("shape", [(4,), (3, 4), (1, 1)])
 def test_codes_become_a_distribution_over_images(name, likelihood, shape):
     images = DECODERS[name](5, likelihood)(torch.randn(*shape, 5))
@@ -46,13 +55,13 @@ def test_the_mlp_mirrors_the_encoder_and_leaves_the_list_alone():
 
 
 @pytest.mark.parametrize("name", DECODERS)
-@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian(squash=False), Gaussian(learned="per_pixel")])
+@pytest.mark.parametrize("likelihood", [*LIKELIHOODS, Gaussian(squash=False)])
 def test_starting_at_the_mean_image_brings_the_mean_there(name, likelihood):
     decoder, mean = DECODERS[name](2, likelihood), 0.1 + 0.8 * torch.rand(1, 28, 28)
     decoder.start_at(mean)
     decoder.net[-1].weight.data.zero_()  # what is left is what the bias says
-    reached = mean.mean() if name == "conv" else mean
-    torch.testing.assert_close(decoder(torch.randn(3, 2)).mean, reached.expand(3, 1, 28, 28))
+    reached = mean if name.startswith("mlp") else mean.mean()
+    torch.testing.assert_close(decoder(torch.randn(3, 2)).mean, reached.expand(3, 1, 28, 28), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [28, 32, 17])
@@ -89,3 +98,9 @@ def test_a_scale_for_each_pixel_is_learned(kind):
     assert images.stddev[0, 0].unique().numel() > 10
     images.log_prob(torch.rand(shape)).sum().backward()
     assert all(parameter.grad is not None for parameter in decoder.net.parameters())
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 31), (1, 8, 8), (2, 48, 40)])
+def test_a_residual_decoder_gives_back_the_size_of_every_encoder(shape):
+    code = ResNetEncoder(2, [4, 6, 8], shape)(torch.rand(3, *shape)).mean
+    assert ResNetDecoder(2, [4, 6, 8], Categorical(levels=3), shape)(code).mean.shape == (3, *shape)

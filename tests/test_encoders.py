@@ -5,12 +5,14 @@ import torch
 from torch import nn
 
 from helpers import SHAPE
-from vae_lab.encoders import ConvEncoder, MLPEncoder, NoEncoder
+from vae_lab.encoders import ConvEncoder, MLPEncoder, NoEncoder, ResNetEncoder
 from vae_lab.posteriors import DiagonalNormal
 
 ENCODERS = {
     "mlp": lambda latent_dim: MLPEncoder(latent_dim, [24, 12], SHAPE),
     "conv": lambda latent_dim: ConvEncoder(latent_dim, [4, 6], SHAPE),
+    "resnet": lambda latent_dim: ResNetEncoder(latent_dim, [4, 6], SHAPE),
+    "resnet without norm": lambda latent_dim: ResNetEncoder(latent_dim, [4], SHAPE, blocks=2, norm="none"),
     "mlp with layer norm": lambda latent_dim: MLPEncoder(latent_dim, [24], SHAPE, activation="tanh", layer_norm=True),
 }
 
@@ -45,14 +47,14 @@ def test_hidden_dims_are_the_layers_and_stay_the_callers(dims):
     assert given == dims
 
 
-@pytest.mark.parametrize("kind", [MLPEncoder, ConvEncoder])
+@pytest.mark.parametrize("kind", [MLPEncoder, ConvEncoder, ResNetEncoder])
 def test_a_posterior_of_another_length_is_refused(kind):
     with pytest.raises(ValueError, match="its codes have length 2, those of its posterior 3"):
         kind(2, [4], SHAPE, posterior=DiagonalNormal(3))
 
 
 @pytest.mark.parametrize("shape", [(3, 20, 31), (1, 8, 8), (2, 48, 40)])
-@pytest.mark.parametrize("kind", [MLPEncoder, ConvEncoder])
+@pytest.mark.parametrize("kind", [MLPEncoder, ConvEncoder, ResNetEncoder])
 def test_images_of_every_shape_are_taken(kind, shape):
     posterior = kind(5, [4, 6], shape)(torch.rand(3, *shape))
     assert posterior.batch_shape == (3,)
@@ -66,3 +68,24 @@ def test_no_encoder_gives_every_image_of_every_shape_the_same_posterior():
         torch.testing.assert_close(posterior.mean, torch.zeros(4, 2))
         torch.testing.assert_close(posterior.stddev, torch.ones(4, 2))
     assert not list(encoder.parameters())
+
+
+def test_residual_blocks_keep_the_sizes_that_convolutions_halve():
+    encoder = ResNetEncoder(2, [4, 8, 12], (3, 21, 6), blocks=2)
+    shapes = []
+    for layer in encoder.net:
+        layer.register_forward_hook(lambda _, __, output: shapes.append(tuple(output.shape[1:])))
+    encoder(torch.rand(1, 3, 21, 6))
+    assert shapes[:9] == [(4, 11, 3)] * 3 + [(8, 6, 2)] * 3 + [(12, 3, 1)] * 3
+
+
+def test_an_image_is_not_halved_beyond_one_pixel():
+    ResNetEncoder(2, [4] * 3, (1, 8, 5))
+    with pytest.raises(ValueError, match="4 channels halve 8 × 5 pixels too often; use at most 3"):
+        ResNetEncoder(2, [4] * 4, (1, 8, 5))
+
+
+def test_an_image_is_normalised_by_itself():
+    encoder = ResNetEncoder(2, [4, 6], (3, 9, 9)).train()
+    images = torch.rand(5, 3, 9, 9)
+    torch.testing.assert_close(encoder(images).mean[:1], encoder(images[:1]).mean)

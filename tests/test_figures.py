@@ -90,7 +90,7 @@ def legend(axes):
 
 def test_another_criterion_has_a_panel_for_each_figure_that_there_is():
     panels = of_numbers()["adversarial"].axes
-    assert [axes.get_ylabel() for axes in panels] == ["frechet_distance", "generator", "discriminator", "penalty"]
+    assert [axes.get_ylabel() for axes in panels] == ["Fréchet distance", "generator", "discriminator", "penalty"]
     assert [len(axes.lines) for axes in panels] == [1, 1, 1, 1]
     assert legend(panels[0]) == ["validation", "training"]
     assert panels[0].lines[0].get_color() != panels[1].lines[0].get_color()

@@ -13,7 +13,7 @@ FLOORS = [
     ["distributions"],
     ["networks"],
     ["likelihoods", "posteriors"],
-    ["encoders", "decoders", "priors", "inference"],
+    ["encoders", "decoders", "discriminators", "priors", "inference"],
     ["models"],
     ["losses"],
     ["data"],

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vae_lab.likelihoods import Bernoulli, Gaussian
+from vae_lab.likelihoods import Bernoulli, Categorical, ContinuousBernoulli, Gaussian, LogisticMixture
 
 
 @pytest.mark.parametrize("gradient", [True, False])
@@ -30,7 +30,9 @@ def test_bernoulli_in_float32_stays_near_float64_at_extreme_logits(gradient):
     torch.testing.assert_close(single.double(), double, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian(learned=True, squash=False), Gaussian(learned=True)])
+@pytest.mark.parametrize(
+    "likelihood", [Bernoulli(), ContinuousBernoulli(), Gaussian(learned=True, squash=False), Gaussian(learned=True)]
+)
 def test_gradients_are_those_of_finite_differences(likelihood):
     likelihood.double()
     output = torch.randn(2, 3, 1, 4, 4, dtype=torch.float64, requires_grad=True)
@@ -70,11 +72,22 @@ def test_a_learned_scale_finds_the_spread_of_the_data():
 
 
 @pytest.mark.parametrize(
-    "likelihood", [Bernoulli(), Gaussian(squash=True), Gaussian(squash=False), Gaussian(learned="per_pixel")]
+    "likelihood",
+    [
+        Bernoulli(),
+        Gaussian(squash=True),
+        Gaussian(squash=False),
+        Gaussian(learned="per_pixel"),
+        Categorical(),
+        Categorical(levels=3),
+        LogisticMixture(),
+        LogisticMixture(components=1, scale=0.01),
+        ContinuousBernoulli(),
+    ],
 )
 def test_link_gives_the_output_whose_mean_it_is(likelihood):
     mean = torch.rand(1, 28, 28) * 0.9 + 0.05
-    torch.testing.assert_close(likelihood(likelihood.link(mean)).mean, mean)
+    torch.testing.assert_close(likelihood(likelihood.link(mean)).mean, mean, rtol=1e-5, atol=1e-5)
     assert likelihood.link(mean).shape == (likelihood.outputs, 28, 28)
     assert likelihood.link(torch.zeros(1, 28, 28)).isfinite().all()
 
@@ -107,3 +120,37 @@ def test_a_scale_for_each_pixel_starts_above_its_lower_bound():
     assert Gaussian(scale=0.3, learned="per_pixel")(torch.zeros(2, 3, 3)).stddev.unique().item() == pytest.approx(0.3)
     with pytest.raises(ValueError, match="above 1/256"):
         Gaussian(scale=0.001, learned="per_pixel")
+
+
+LOGITS = [-300.0, -17.0, -1.1, -0.9, -1e-4, 0.0, 1e-3, 0.5, 1.0, 5.0, 40.0, 300.0]
+
+
+@pytest.mark.parametrize("logit", LOGITS)
+def test_the_density_of_a_continuous_bernoulli_integrates_to_one_and_has_its_mean(logit):
+    pixel = ContinuousBernoulli()(torch.full((1, 1, 1), logit, dtype=torch.float64))
+    x = torch.linspace(0, 1, 40_001, dtype=torch.float64)
+    density = pixel.log_prob(x.view(-1, 1, 1, 1)).exp()
+    assert torch.trapezoid(density, x).item() == pytest.approx(1, abs=1e-5)
+    assert pixel.mean.item() == pytest.approx(torch.trapezoid(density * x, x).item(), abs=1e-5)
+    drawn, below = pixel.sample((10_000,)).flatten(), torch.cumulative_trapezoid(density, x)
+    found = torch.searchsorted(drawn.sort().values, x[1:]) / len(drawn)
+    assert (found - below).abs().max() < 1.95 / len(drawn) ** 0.5  # Kolmogorov's distance, as in 999 of 1,000 cases
+
+
+def test_a_continuous_bernoulli_is_torchs_own_where_that_is_exact():
+    logits, x = 3 * torch.randn(4, 2, 9, 9, dtype=torch.float64), torch.rand(4, 2, 9, 9, dtype=torch.float64)
+    pixels, of_torch = ContinuousBernoulli()(logits), torch.distributions.ContinuousBernoulli(logits=logits)
+    torch.testing.assert_close(pixels.log_prob(x), of_torch.log_prob(x).sum((1, 2, 3)), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(pixels.mean, of_torch.mean, rtol=1e-5, atol=1e-5)
+
+
+def test_a_continuous_bernoulli_in_float32_is_finite_and_near_float64_at_extreme_logits():
+    logits = torch.tensor([0.0, *(sign * 10.0**p for p in range(-6, 7) for sign in (-1, 1))]).view(1, 1, -1)
+    logits.requires_grad_()
+    for value in (0.0, 0.3, 1.0):
+        single = ContinuousBernoulli()(logits).log_prob(torch.full_like(logits, value))
+        double = ContinuousBernoulli()(logits.double()).log_prob(torch.full_like(logits, value).double())
+        torch.testing.assert_close(single.double(), double, rtol=1e-6, atol=1e-5)
+        (gradient,) = torch.autograd.grad(single, logits)
+        # the slope of log p is x minus the mean
+        torch.testing.assert_close(gradient, value - ContinuousBernoulli()(logits).mean, rtol=1e-4, atol=1e-6)

@@ -38,6 +38,37 @@ def test_kernel_distance_is_the_unbiased_mmd():
     assert deviation < 1e-3
 
 
+def test_precision_and_recall_of_sets_whose_answer_is_known():
+    # two clusters far apart; the samples miss one of them, and a fifth of them lie in neither
+    cluster = torch.randn(200, 8, dtype=torch.float64)
+    real = torch.cat([cluster, cluster + 100])
+    samples = torch.cat([cluster[:160] + 1e-9, torch.randn(40, 8, dtype=torch.float64) - 300])
+    precision, recall = quality.precision_and_recall(real, samples)
+    assert precision == pytest.approx(0.8)
+    assert 0.4 < recall <= 0.5
+    assert quality.precision_and_recall(real, real.flip(0)) == (1, 1)
+    assert quality.precision_and_recall(real, real + 1000) == (0, 0)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_precision_and_recall_are_those_of_the_definition(k):
+    real, samples = torch.randn(40, 3).double(), 2 * torch.randn(30, 3).double() + 0.4
+
+    def share(points, others):
+        found = 0
+        for point in points:
+            for i, centre in enumerate(others):
+                radius = sorted((centre - other).norm().item() for j, other in enumerate(others) if j != i)[k - 1]
+                if (point - centre).norm().item() <= radius:
+                    found += 1
+                    break
+        return found / len(points)
+
+    expected = share(samples, real), share(real, samples)
+    assert quality.precision_and_recall(real, samples, k) == pytest.approx(expected)
+    assert 0 < expected[0] < 1
+
+
 def test_class_balance_and_confidence():
     two = torch.eye(10)[:2]
     assert quality.class_balance(two) == pytest.approx(math.log(2) / math.log(10))
@@ -55,14 +86,18 @@ def test_nearest_finds_a_copy():
 
 
 def test_real_images_are_judged_better_than_noise(net):
-    images, _ = digits(1000)
-    noisy = (images.float() / 255 + 0.3 * torch.rand(1000, 1, 28, 28)).clamp(0, 1)
+    images, _ = digits(400)
+    noisy = (images.float() / 255 + 0.3 * torch.rand(400, 1, 28, 28)).clamp(0, 1)
     good, distances, _ = quality.samples_judged(net, images.float() / 255, images, images, copies=20)
     bad, _, indices = quality.samples_judged(net, noisy, images, images, copies=20)
     assert distances.max() < 1e-2
     assert len(indices) == 20
     assert good["frechet_distance"] < bad["frechet_distance"]
     assert good["kernel_distance"] < bad["kernel_distance"]
+    assert (good["precision"], good["recall"]) == (1, 1)
+    assert bad["precision"] < good["precision"]
+    assert good["precision_of_training_images"] == bad["recall_of_training_images"] == 1
+    assert good["class_balance_of_test_images"] == good["class_balance"]
     assert good["class_balance"] == pytest.approx(1, abs=0.01)
     assert bad["nearest_distance"] > good["nearest_distance"] + 1
 

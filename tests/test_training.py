@@ -260,7 +260,7 @@ def test_runs_are_chosen_by_the_models_criterion(tmp_path, small_data):
     assert found["best/distance"] == found["best/val/distance"] == pytest.approx(best.best_model_score.item())
     fit.test(Training(model, ToImages()), small_data, verbose=False)
     shown = table({"criterion": "distance", "test/distance": 1.5, "test/n": 70, **found}, tmp_path)
-    assert "test distance           1.50   70 images" in shown
+    assert "test distance            1.50   70 images" in shown
 
 
 class OfTheSet(Callback):

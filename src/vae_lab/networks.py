@@ -1,12 +1,14 @@
 """Layers that an encoder and a decoder share."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 Activation = Literal["relu", "elu", "silu", "gelu", "tanh"]
+Norm = Literal["group", "none"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -58,3 +60,80 @@ def mlp(sizes: Sequence[int], activation: Activation = "silu", layer_norm: bool 
             layers.append(nn.LayerNorm(after))
         layers.append(ACTIVATIONS[activation]())
     return nn.Sequential(*layers[: -2 if layer_norm else -1])
+
+
+def norm_of(norm: Norm, channels: int) -> nn.Module:
+    """What normalises maps of so many channels: groups of at least four channels, at most eight groups.
+
+    A group of one channel would leave nothing of a map of one pixel.
+    """
+    if norm == "none":
+        return nn.Identity()
+    groups = max(n for n in range(1, 9) if channels % n == 0 and (n == 1 or channels >= 4 * n))
+    return nn.GroupNorm(groups, channels)
+
+
+def halved(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
+    """Heights and widths of an image whose sizes n become ⌈n / 2⌉ again and again, the image's own first.
+
+    Args:
+        size: height and width of the image, in pixels.
+        times: how often they are halved.
+
+    Raises:
+        ValueError: if a single pixel would be halved.
+
+    >>> halved((28, 30), times=3)
+    [(28, 30), (14, 15), (7, 8), (4, 4)]
+    """
+    sizes = [size]
+    for _ in range(times):
+        if sizes[-1] == (1, 1):
+            most = len(sizes) - 1
+            raise ValueError(f"{times} channels halve {size[0]} × {size[1]} pixels too often; use at most {most}")
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    return sizes
+
+
+class ResidualBlock(nn.Module):
+    """h + W₂ ∗ a(norm(W₁ ∗ a(norm(h)))), with a the activation and 3 × 3 convolutions.
+
+    Args:
+        channels: number of channels of h.
+        activation: function before each convolution.
+        norm: what is before each activation.
+    """
+
+    def __init__(self, channels: int, activation: Activation, norm: Norm) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for _ in range(2):
+            layers += [norm_of(norm, channels), ACTIVATIONS[activation](), nn.Conv2d(channels, channels, 3, padding=1)]
+        self.change = nn.Sequential(*layers)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Maps (n, channels, height, width) from maps of the same shape."""
+        return h + self.change(h)
+
+
+def normal_weights(net: nn.Module, sd: float | None) -> None:
+    """Start the weights of linear layers and convolutions at draws of N(0, sd²), and their biases at zero.
+
+    Args:
+        net: network.
+        sd: standard deviation; None is √(2 / number of inputs of each output), with which the values keep their size
+            from layer to layer. Source: He et al., Delving Deep into Rectifiers (2015), https://arxiv.org/abs/1502.01852
+    """
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, 0, (2 / _inputs(layer)) ** 0.5 if sd is None else sd)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def _inputs(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:
+    """Number of inputs of each output, apart from those beyond the border; of a transposed convolution on average."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features
+    apart = math.prod(layer.stride) if isinstance(layer, nn.ConvTranspose2d) else 1
+    return layer.weight.numel() / layer.out_channels / apart

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+import re
 import shutil
 import subprocess
 import sys
@@ -202,12 +204,22 @@ def test_other_parts_run_without_noise(program, tmp_path, overrides):
     assert done.stderr == ""
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["test/kl"] >= 0 or "prior=mixture" in overrides
+    assert ("grey levels, a density, not a probability" in done.stdout) == ("likelihood=gaussian" in overrides)
+    assert "bits" not in done.stdout
 
 
 def test_grey_levels_under_a_bernoulli_are_not_called_a_likelihood(program, tmp_path):
     done = program(*SHORT, *UNSEEN, "hydra.run.dir=run", "data.binarization=none")
     assert "cross-entropy on grey levels, not a likelihood" in done.stdout
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["is_likelihood"] is False
+
+
+def test_probabilities_of_levels_are_given_in_bits_too(program, tmp_path):
+    of_levels = ("likelihood=logistic_mixture", "data.binarization=none", "encoder=resnet", "decoder=resnet")
+    done = program(*SHORT, *UNSEEN, "hydra.run.dir=levels", "channels=[4,4]", *of_levels)
+    metrics = json.loads((tmp_path / "levels" / "metrics.json").read_text())
+    assert metrics["test/bits_per_dimension"] == pytest.approx(metrics["test/nelbo"] / (784 * math.log(2)))
+    assert re.search(rf"bits/dimension +{metrics['test/bits_per_dimension']:.3f}  of the NELBO", done.stdout)
 
 
 @pytest.mark.slow  # half a minute for the compiler

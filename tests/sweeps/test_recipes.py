@@ -11,7 +11,9 @@ from vae_lab.config.check import check
 from vae_lab.paths import CONF
 
 
-@pytest.mark.parametrize(("name", "runs"), [("lr_coeff_hidden", 18), ("seeds", 10), ("learning_rates", 2)])
+@pytest.mark.parametrize(
+    ("name", "runs"), [("lr_coeff_hidden", 18), ("seeds", 10), ("learning_rates", 2), ("gan_kinds", 9)]
+)
 def test_a_sweep_by_name_says_which_runs_there_are(name, runs):
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose("config", [f"sweep={name}"], return_hydra_config=True)

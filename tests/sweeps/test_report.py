@@ -128,9 +128,9 @@ def test_another_criterion_has_its_own_words_and_no_columns_of_a_nelbo(make_run,
     report.write(tmp_path / "sweep")
     page = Page((tmp_path / "sweep" / "report.html").read_text())
     for text in (capsys.readouterr().out, page.text):
-        assert "validation frechet_distance" in text
+        assert "validation Fréchet distance" in text
         assert "4.50 ± 0.71" in text
-        assert "Test frechet_distance of its best seed 4.00" in text
+        assert "Test Fréchet distance of its best seed 4.00" in text
         for word in ("NELBO", "KL", "reconstruction", "nats", "Nats"):
             assert word not in text.replace("vae_lab", "")
 
@@ -142,7 +142,7 @@ def test_runs_of_two_criteria_are_not_compared(make_run, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "Next best" not in said
     for text in (said, (tmp_path / "sweep" / "report.html").read_text()):
-        assert "chosen by different figures (frechet_distance, NELBO): these are not on one scale" in text
+        assert "chosen by different figures (Fréchet distance, NELBO): these are not on one scale" in text
 
 
 @pytest.mark.parametrize(
@@ -192,6 +192,27 @@ def test_the_warning_comes_before_the_figures(make_run, tmp_path, capsys):
     report.write(tmp_path / "sweep")
     said = capsys.readouterr().out
     assert said.index("not on one scale") < said.index("validation NELBO")
+
+
+def test_probabilities_of_the_same_levels_are_on_one_scale_and_shown_in_bits(make_run, tmp_path, capsys):
+    for likelihood, bits in (("categorical", 1.2344), ("logistic_mixture", 1.1)):
+        overrides = (f"likelihood={likelihood}", "data.binarization=none")
+        make_run(*overrides, nelbo=bits, **{"test/bits_per_dimension": bits, "is_density": False})
+    report.write(tmp_path / "sweep")
+    page = (tmp_path / "sweep" / "report.html").read_text()
+    for text in (capsys.readouterr().out, page):
+        assert "not on one scale" not in text
+        for word in ("bits/dimension", "1.234", "1.100", "likelihood=logistic_mixture"):
+            assert word in text
+    assert "log-densities" not in page
+
+
+def test_a_report_says_that_figures_are_densities(make_run, tmp_path):
+    make_run("likelihood=gaussian", "data.binarization=none", is_density=True)
+    report.write(tmp_path / "sweep")
+    page = (tmp_path / "sweep" / "report.html").read_text()
+    assert "log-densities of pixels, not probabilities" in page
+    assert "bits" not in page.partition("</style>")[2]
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,8 @@ def test_a_run_is_chosen_by_its_own_criterion(make_run, tmp_path):
     sweep = Sweep(tmp_path / "sweep")
     assert [run.figure(BEST) for run in sweep.finished] == [5.0, 7.0]
     assert [setting.mean(TEST) for setting in sweep.settings] == [6.0, 8.0]
-    assert sweep.chosen_by == ("validation frechet_distance", "")
-    assert sweep.quantity == ("frechet_distance", "")
+    assert sweep.chosen_by == ("validation Fréchet distance", "")
+    assert sweep.quantity == ("Fréchet distance", "")
     assert sweep.terms == {}
     assert sweep.is_on_one_scale
     make_run("latent_dim=4", nelbo=100.0)

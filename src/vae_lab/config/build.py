@@ -14,10 +14,12 @@ from vae_lab.config.settings import shown
 from vae_lab.config.targets import parts_of_model, takes_image_shape
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import ConfigError, UserError, to_install
+from vae_lab.likelihoods import ContinuousBernoulli
 from vae_lab.losses import NoClosedFormError
 from vae_lab.models import Model
 from vae_lab.training.module import Training
 
+GREY_LEVELS = 256
 LARGEST_DECODED = 1_568_000_000  # pixel values decoded in one step: 6 GB of logits
 
 
@@ -74,12 +76,20 @@ def check_memory(config: DictConfig, data: ImageDataModule) -> None:
     Raises:
         ConfigError: names ``loss.samples``.
     """
-    samples, at_most = config.loss.get("samples", 1), LARGEST_DECODED // math.prod(data.image_shape)
+    samples, numbers = config.loss.get("samples", 1), _outputs_of(config) * math.prod(data.image_shape)
+    at_most = LARGEST_DECODED // numbers
     for name in ("batch_size", "eval_batch_size"):
         images = min(config.data.get(name, 1), data.train_size)
         if samples * images > at_most:
             decoded = f"{samples * images:,} images are decoded at once, at most {at_most:,}"
+            if images > at_most:
+                raise ConfigError(f"data.{name}", images, f"{decoded} of {numbers:,} outputs each")
             raise ConfigError("loss.samples", samples, f"with data.{name}={images} {decoded}")
+
+
+def _outputs_of(config: DictConfig) -> int:
+    """Number of outputs that the likelihood of a config needs for each pixel and channel."""
+    return build(config.likelihood, "likelihood").outputs if config.get("likelihood") else 1
 
 
 def image_shape_of(config: DictConfig, data: ImageDataModule) -> ImageShape:
@@ -128,10 +138,22 @@ def build_model(config: DictConfig, image_shape: ImageShape, at_most: int = LARG
             name, part = next(iter(parts.items()))
             raise ConfigError(name, type(part).__name__, reason) from error
     assert isinstance(model, Model)
-    if model.needs_bits and config.data.get("binarization") == "none":
+    _check_pixels(config, model)
+    return model
+
+
+def _check_pixels(config: DictConfig, model: Model) -> None:
+    """Refuse pixels that the model's likelihood has no probability for."""
+    binarization, likelihood = config.data.get("binarization"), model.likelihood_of_pixels
+    if binarization == "none" and model.needs_bits:
         reason = "the patches of decoder.patch above 1 have pixels that are 0 or 1; use dynamic, or decoder.patch=1"
         raise ConfigError("data.binarization", "none", reason)
-    return model
+    if binarization == "none" and model.levels not in (None, GREY_LEVELS):
+        reason = f"the pixels of data.binarization=none have {GREY_LEVELS} levels; use that, or dynamic for two"
+        raise ConfigError("likelihood.levels", model.levels, reason)
+    if binarization not in (None, "none") and isinstance(likelihood, ContinuousBernoulli):
+        reason = "likelihood=continuous_bernoulli is a density without a limit at pixels that are 0 or 1; use none"
+        raise ConfigError("data.binarization", binarization, reason)
 
 
 def _build_part(config: DictConfig, name: str, image_shape: ImageShape) -> Any:

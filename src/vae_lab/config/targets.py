@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from vae_lab.config.settings import NESTED
 from vae_lab.data import ImageDataModule
 from vae_lab.decoders import Decoder
+from vae_lab.discriminators import Discriminator
 from vae_lab.encoders import Encoder
 from vae_lab.errors import ConfigError
 from vae_lab.inference import Inference
@@ -32,6 +33,7 @@ OUR_TARGETS: dict[str, tuple[str, type]] = {
     "decoder": ("vae_lab.decoders", Decoder),
     "likelihood": ("vae_lab.likelihoods", Likelihood),
     "prior": ("vae_lab.priors", Prior),
+    "discriminator": ("vae_lab.discriminators", Discriminator),
     "inference": ("vae_lab.inference", Inference),
     "loss": ("vae_lab.losses", Loss),
     "scheduler": ("vae_lab.training.schedulers", FunctionType),
@@ -54,7 +56,7 @@ OTHER_TARGETS = {
 PARTIAL = ("optimizer", "scheduler")  # built later, with further arguments
 
 # Groups of the parts that models are made of; each kind of model takes some of them.
-OF_MODELS = ("encoder", "posterior", "decoder", "likelihood", "prior", "inference")
+OF_MODELS = ("encoder", "posterior", "decoder", "likelihood", "prior", "discriminator", "inference")
 
 
 def parts_of_model(target: str) -> list[str]:

@@ -5,6 +5,15 @@ from vae_lab.decoders.conv import ConvDecoder
 from vae_lab.decoders.coordinate import CoordinateDecoder
 from vae_lab.decoders.mlp import MLPDecoder
 from vae_lab.decoders.pixelcnn import PixelCNNDecoder
+from vae_lab.decoders.resnet import ResNetDecoder
 from vae_lab.decoders.transformer import TransformerDecoder
 
-__all__ = ["ConvDecoder", "CoordinateDecoder", "Decoder", "MLPDecoder", "PixelCNNDecoder", "TransformerDecoder"]
+__all__ = [
+    "ConvDecoder",
+    "CoordinateDecoder",
+    "Decoder",
+    "MLPDecoder",
+    "PixelCNNDecoder",
+    "ResNetDecoder",
+    "TransformerDecoder",
+]

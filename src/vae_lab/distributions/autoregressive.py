@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from vae_lab.distributions.images import check_shape
+
 Column = Callable[[Tensor, int, int], Tensor]
 """From images (n, channels, height, width), a row and a column to the outputs (n, outputs × channels) of that pixel."""
 
@@ -85,8 +87,7 @@ class AutoregressiveImage(Distribution):
 
     def _together(self, value: Tensor) -> tuple[Tensor, Tensor, torch.Size]:
         """Images (n, channels, height, width) and their codes (n, latent), and the shape of the n."""
-        if value.shape[-3:] != self.event_shape:
-            raise ValueError(f"images are {tuple(value.shape)}, expected (…, {', '.join(map(str, self.event_shape))})")
+        check_shape(value, self.event_shape)
         lead = torch.broadcast_shapes(value.shape[:-3], self.batch_shape)
         x = value.expand(*lead, *self.event_shape).reshape(lead.numel(), *self.event_shape)
         return x, self.z.expand(*lead, -1).reshape(lead.numel(), self.z.shape[-1]), lead

@@ -67,6 +67,12 @@ class _GaussianLogProb(torch.autograd.Function):
         return of_mean.sum_to_size(ctx.shapes[0]), of_scale, of_value
 
 
+def check_shape(value: Tensor, shape: torch.Size) -> None:
+    """Raise ValueError where the last three dimensions of images are not (channels, height, width) as expected."""
+    if value.shape[-3:] != shape:
+        raise ValueError(f"images are {tuple(value.shape)}, expected (…, {', '.join(map(str, shape))})")
+
+
 class IndependentPixels(Independent):  # type: ignore[type-arg]  # not generic in every torch
     """Independent pixels, which give the log-probability of images of exactly their own shape.
 
@@ -80,8 +86,7 @@ class IndependentPixels(Independent):  # type: ignore[type-arg]  # not generic i
 
     def check_shape(self, value: Tensor) -> None:
         """Raise ValueError where the last three dimensions are not (channels, height, width) of the distribution."""
-        if value.shape[-3:] != self.event_shape:
-            raise ValueError(f"images are {tuple(value.shape)}, expected (…, {', '.join(map(str, self.event_shape))})")
+        check_shape(value, self.event_shape)
 
 
 class BernoulliImage(IndependentPixels):

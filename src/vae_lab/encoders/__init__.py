@@ -4,5 +4,6 @@ from vae_lab.encoders.base import Encoder
 from vae_lab.encoders.conv import ConvEncoder
 from vae_lab.encoders.mlp import MLPEncoder
 from vae_lab.encoders.none import NoEncoder
+from vae_lab.encoders.resnet import ResNetEncoder
 
-__all__ = ["ConvEncoder", "Encoder", "MLPEncoder", "NoEncoder"]
+__all__ = ["ConvEncoder", "Encoder", "MLPEncoder", "NoEncoder", "ResNetEncoder"]

@@ -1,5 +1,6 @@
 """Bounds of log p(x) over a whole set of images."""
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -38,6 +39,19 @@ def summary(found: Bounds, k: int) -> dict[str, float]:
         f"kl_{k}": found.kl.double().mean().item(),
         f"reconstruction_{k}": found.reconstruction.double().mean().item(),
     }
+
+
+def bits_per_dimension(nats: float, model: Model) -> float | None:
+    """A figure of an image in bits for each pixel and channel: nats / (D log 2).
+
+    None where p(x|z) is no probability of levels. The density of a normal likelihood is of real numbers: to compare it
+    with such a probability takes noise on the levels, which the images here do not have.
+
+    Args:
+        nats: figure of an image, in nats.
+        model: the model that it is of.
+    """
+    return nats / (math.prod(model.image_shape) * math.log(2)) if model.levels else None
 
 
 def active_units(codes: Tensor, threshold: float = 0.01) -> int:

@@ -63,6 +63,30 @@ def kernel_distance(real: Tensor, generated: Tensor) -> tuple[float, float]:
     return mean.item(), deviation.item()
 
 
+def precision_and_recall(real: Tensor, generated: Tensor, neighbours: int = 3) -> tuple[float, float]:
+    """Share of samples that lie among the real images, and share of real images that lie among the samples.
+
+    A point lies among a set if it is in the ball of one of its points, which reaches to the k-th nearest neighbour of
+    that point in its set. Source: Kynkäänniemi et al., Improved Precision and Recall Metric for Assessing Generative
+    Models (2019), https://arxiv.org/abs/1904.06991
+
+    Args:
+        real: features of real images, (n, features).
+        generated: features of samples, (m, features).
+        neighbours: k; it is at most the number of points of the smaller set minus 1.
+    """
+    k = min(neighbours, len(real) - 1, len(generated) - 1)
+    return _share_among(generated, real, k), _share_among(real, generated, k)
+
+
+def _share_among(points: Tensor, others: Tensor, k: int, at_once: int = 1000) -> float:
+    """Share of points (n, features) in a ball of one of the others (m, features)."""
+    # each is its own nearest neighbour
+    radii = torch.cat([torch.cdist(part, others).kthvalue(k + 1).values for part in others.split(at_once)])
+    inside = [(torch.cdist(part, others) <= radii).any(1) for part in points.split(at_once)]
+    return torch.cat(inside).double().mean().item()
+
+
 def confidence(probabilities: Tensor) -> float:
     """Average probability of the likeliest label; probabilities are (n, labels)."""
     return probabilities.amax(1).mean().item()
@@ -107,10 +131,12 @@ def samples_judged(
     Returns:
         the figures, and for the first samples the distance to the nearest training image and its index, (copies,).
     """
-    real, _ = net.look(scale(test_images))
+    real, of_real = net.look(scale(test_images))
     drawn, probabilities = net.look(samples)
     other, _ = net.look(scale(training_images[: len(samples)]))
     kernel, deviation = kernel_distance(real, drawn)
+    precision, recall = precision_and_recall(real, drawn)
+    best_precision, best_recall = precision_and_recall(real, other)
     distances, indices = nearest(samples[:copies], training_images)
     of_test, _ = nearest(scale(test_images[:copies]), training_images)
     found = {
@@ -118,8 +144,15 @@ def samples_judged(
         "frechet_distance_of_training_images": frechet_distance(real, other),
         "kernel_distance": kernel,
         "kernel_distance_sd": deviation,
+        "kernel_distance_of_training_images": kernel_distance(real, other)[0],
+        "precision": precision,
+        "recall": recall,
+        "precision_of_training_images": best_precision,
+        "recall_of_training_images": best_recall,
         "confidence": confidence(probabilities),
+        "confidence_of_test_images": confidence(of_real),
         "class_balance": class_balance(probabilities),
+        "class_balance_of_test_images": class_balance(of_real),
         "nearest_distance": distances.mean().item(),
         "nearest_distance_of_test_images": of_test.mean().item(),
     }

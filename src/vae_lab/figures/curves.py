@@ -6,6 +6,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
 from vae_lab.evaluation.kl_estimates import KLEstimates
 from vae_lab.figures.quantities import Quantity, quantity_of
@@ -60,6 +61,24 @@ def bounds_of_images(found: Bounds, k: int) -> Figure:
     axes.margins(y=0.3)  # room for the legend
     axes.legend(loc="upper right", frameon=False)
     figure.suptitle(f"{len(found.nll):,} test images", fontsize=10)
+    return figure
+
+
+def outputs_of_discriminator(real: Tensor, fake: Tensor) -> Figure:
+    """Histograms of a discriminator's outputs of real images and of samples, with their means.
+
+    Args:
+        real: outputs of real images, (n,).
+        fake: outputs of samples, (m,).
+    """
+    figure = new_figure(6.5, 3.6)
+    axes = figure.subplots()
+    edges = torch.linspace(*torch.cat((real, fake)).aminmax(), 61).tolist()
+    for values, name in ((real, "test images"), (fake, "samples")):
+        axes.hist(values.tolist(), bins=edges, density=True, alpha=0.5, label=f"{name}: mean {values.mean():.2f}")
+    axes.set(xlabel="output of the discriminator", ylabel="density")
+    axes.margins(y=0.3)  # room for the legend
+    axes.legend(loc="upper right", frameon=False)
     return figure
 
 

@@ -30,7 +30,7 @@ class Quantity(NamedTuple):
 
 
 LONGEST = 60  # characters of a name that a stranger's run may have
-CRITERIA = {"nelbo": Quantity("NELBO", "nats per image")}
+CRITERIA = {"nelbo": Quantity("NELBO", "nats per image"), "frechet_distance": Quantity("Fréchet distance")}
 
 
 def quantity_of(criterion: str) -> Quantity:

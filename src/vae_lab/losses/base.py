@@ -14,11 +14,15 @@ Weight = Tensor | float | None
 
 
 class Stage(NamedTuple):
-    """One optimiser step of each batch."""
+    """One or several optimiser steps with each batch."""
 
     name: str
     parameters: list[nn.Parameter]
     """The parameters that this stage changes, with an optimiser of its own."""
+    steps: int = 1
+    """Number of steps with each batch, with other noise in each."""
+    lr: float = 1.0
+    """Factor of the learning rate."""
 
 
 class Outcome(NamedTuple):

@@ -6,8 +6,8 @@ from torch.distributions import Distribution
 
 from vae_lab.decoders import Decoder
 from vae_lab.distributions.autoregressive import AutoregressiveImage
+from vae_lab.likelihoods import Likelihood
 from vae_lab.models.base import Model
-from vae_lab.models.border import Range
 from vae_lab.models.draws import Draws
 
 
@@ -37,9 +37,9 @@ class Autoregressive(Model):
         self.decoder = decoder
 
     @property
-    def pixel_range(self) -> Range:
-        """Smallest and largest value of a pixel that the decoder's likelihood takes."""
-        return self.decoder.likelihood.pixel_range
+    def likelihood_of_pixels(self) -> Likelihood:
+        """The decoder's likelihood."""
+        return self.decoder.likelihood
 
     @property
     def needs_bits(self) -> bool:

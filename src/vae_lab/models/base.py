@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from vae_lab.distributions.summaries import has_mean, representative
 from vae_lab.errors import ImageError, NotOffered
-from vae_lab.models.border import Range, cast, check_bits, check_form, check_values
+from vae_lab.likelihoods import Likelihood
+from vae_lab.models.border import Range, cast, check_bits, check_form, check_levels, check_values
 from vae_lab.models.draws import Bounds, Draws, bounds
 
 PIXELS_AT_ONCE = 1_568_000  # values of decoded images in memory at once: 6 MB, and some copies of it
@@ -112,7 +113,18 @@ class Model(nn.Module):
     @property
     def pixel_range(self) -> Range:
         """Smallest and largest value of a pixel that the model's likelihood takes."""
-        return -math.inf, math.inf
+        likelihood = self.likelihood_of_pixels
+        return likelihood.pixel_range if likelihood else (-math.inf, math.inf)
+
+    @property
+    def likelihood_of_pixels(self) -> Likelihood | None:
+        """What makes p(x|z) of a network's outputs; None where that is not known of the model."""
+        return None
+
+    @property
+    def levels(self) -> int | None:
+        """Number n of levels k / (n − 1) that log p(x) is a probability of; None where it is of other pixels."""
+        return self.likelihood_of_pixels.levels if self.likelihood_of_pixels else None
 
     @property
     def needs_bits(self) -> bool:
@@ -272,7 +284,8 @@ class Model(nn.Module):
     @property
     def at_once(self) -> int:
         """Number of images that may be decoded together."""
-        return max(1, PIXELS_AT_ONCE // math.prod(self.image_shape))
+        outputs = self.likelihood_of_pixels.outputs if self.likelihood_of_pixels else 1
+        return max(1, PIXELS_AT_ONCE // (outputs * math.prod(self.image_shape)))
 
     @property
     def device(self) -> torch.device:
@@ -293,7 +306,7 @@ class Model(nn.Module):
                 0 … 1.
             one_batch: whether the shape is (batch, channels, height, width); else (…, channels, height, width).
             look: whether the values are checked too, which waits for the device.
-            bits: whether they must be 0 or 1 where the model needs it; not for a mean of images.
+            bits: whether they must be 0 or 1, or levels, where the model needs it; not for a mean of images.
 
         Raises:
             ImageError: names what was found and what is expected.
@@ -303,6 +316,8 @@ class Model(nn.Module):
             check_values(images, self.pixel_range)
             if bits and self.needs_bits:
                 check_bits(images)
+            if bits and self.levels:
+                check_levels(images, self.levels)
         return self.cast(images)
 
     def cast(self, values: Tensor) -> Tensor:

@@ -80,6 +80,28 @@ def check_bits(images: Tensor) -> None:
         raise ImageError("this model's pixels are 0 or 1, and these have grey levels; use torch.bernoulli(x)")
 
 
+def check_levels(images: Tensor, levels: int) -> None:
+    """Refuse pixels that are not near a level k / (levels − 1). The device is waited for.
+
+    Args:
+        images: images from outside, of any number type.
+        levels: number of levels of a pixel.
+
+    Raises:
+        ImageError: says how they become levels.
+    """
+    if not images.numel() or (images.dtype == torch.uint8 and levels == 256):
+        return
+    # a quarter of eps is how far rounding moves a number below 1
+    tolerance = max(TOLERANCE, torch.finfo(images.dtype).eps / 4) if images.is_floating_point() else TOLERANCE
+    places = (images.float() / (255 if images.dtype == torch.uint8 else 1)) * (levels - 1)
+    between = int(((places - places.round()).abs() > tolerance * (levels - 1)).sum())
+    if between:
+        n = levels - 1
+        expected = f"this model's likelihood takes the {levels} levels k/{n}; use (x * {n}).round() / {n}"
+        raise ImageError(f"{between:,} of {images.numel():,} pixels are between two levels, and {expected}")
+
+
 def cast(values: Tensor, like: Tensor) -> Tensor:
     """Values on the device and in the precision of another tensor; bytes become grey levels from 0 to 1.
 

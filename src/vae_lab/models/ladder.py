@@ -9,7 +9,6 @@ from torch.distributions import Distribution, Independent, Normal
 from vae_lab.annotations import ImageShape
 from vae_lab.likelihoods import Likelihood
 from vae_lab.models.base import Model
-from vae_lab.models.border import Range
 from vae_lab.models.draws import Draws, Latent
 
 WIDEST = 7.0  # log-variances stay within ± 7: unbounded ones let one image end a training
@@ -85,9 +84,9 @@ class Ladder(Model):
         self.bias = nn.Parameter(torch.zeros(likelihood.outputs * channels, height, width))
 
     @property
-    def pixel_range(self) -> Range:
-        """Smallest and largest value of a pixel that the likelihood takes."""
-        return self.likelihood.pixel_range
+    def likelihood_of_pixels(self) -> Likelihood:
+        """What makes p(x|z) of the last output."""
+        return self.likelihood
 
     def numbers_of(self, x: Tensor) -> Tensor:
         """Features of every layer, the topmost first, (batch, numbers), of images (batch, channels, height, width)."""
@@ -158,7 +157,7 @@ class Ladder(Model):
 
     def start_at(self, mean_image: Tensor) -> None:
         """Start the output bias, one value for each output of a pixel, at the data's mean image."""
-        self.bias.data.copy_(self.likelihood.link(self.admit(mean_image, one_batch=False)))
+        self.bias.data.copy_(self.likelihood.link(self.admit(mean_image, one_batch=False, bits=False)))
 
     # --- the pass from the top down -------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ from vae_lab.distributions.autoregressive import AutoregressiveImage
 from vae_lab.distributions.summaries import centre
 from vae_lab.encoders import Encoder
 from vae_lab.inference import Amortized, Inference
+from vae_lab.likelihoods import Likelihood
 from vae_lab.models.base import Model
-from vae_lab.models.border import Range
 from vae_lab.models.draws import Draws, Latent
 from vae_lab.priors import Prior
 
@@ -64,9 +64,9 @@ class VAE(Model):
                 raise ValueError(f"the likelihood's images are {tuple(image)}, the decoder's {self.image_shape}")
 
     @property
-    def pixel_range(self) -> Range:
-        """Smallest and largest value of a pixel that the decoder's likelihood takes."""
-        return getattr(getattr(self.decoder, "likelihood", None), "pixel_range", super().pixel_range)
+    def likelihood_of_pixels(self) -> Likelihood | None:
+        """The decoder's likelihood; a decoder of another package may have none."""
+        return getattr(self.decoder, "likelihood", None)
 
     @property
     def needs_bits(self) -> bool:

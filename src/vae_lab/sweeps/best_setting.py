@@ -7,9 +7,10 @@ from vae_lab.config.settings import command, key_of
 from vae_lab.figures.quantities import quantity_of
 from vae_lab.sweeps.overrides import overrides_of
 from vae_lab.sweeps.runs import BEST, TEST, Run
-from vae_lab.sweeps.sweep import Setting, Sweep
+from vae_lab.sweeps.sweep import BITS, Setting, Sweep
 
 SEEDS = (0, 1, 2)
+DIGITS = {BITS: 3}  # after the point, where that is not two
 
 
 class Difference(NamedTuple):
@@ -54,7 +55,8 @@ def mean_and_spread(setting: Setting, name: str, digits: int = 2) -> str:
 def row_of(setting: Setting, sweep: Sweep) -> list[str]:
     """The figures of a setting in a table: criterion, the same of the test, its terms, seconds of training."""
     names = (BEST, TEST, *sweep.terms.values())
-    return [*(mean_and_spread(setting, name) for name in names), mean_and_spread(setting, "train/seconds", 1)]
+    figures = [mean_and_spread(setting, name, DIGITS.get(name, 2)) for name in names]
+    return [*figures, mean_and_spread(setting, "train/seconds", 1)]
 
 
 def over_seeds(setting: Setting) -> str:

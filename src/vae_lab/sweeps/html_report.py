@@ -100,6 +100,8 @@ def _facts(sweep: Sweep) -> dict[str, str]:
     facts = {name: sweep.facts(name) for name in ("data", "binarization", "device", "versions")}
     if sweep.facts("is_likelihood") == ["False"]:
         facts["figures"] = ["cross-entropy on grey levels, not a likelihood"]
+    elif sweep.facts("is_density") == ["True"]:
+        facts["figures"] = ["log-densities of pixels, not probabilities"]
     seconds = [run.metrics["train/seconds"] for run in sweep.finished if "train/seconds" in run.metrics]
     facts["training"] = [f"{sum(seconds):,.1f} s in all"] if seconds else []
     return {name: "; ".join(values) for name, values in facts.items() if values}

@@ -51,6 +51,9 @@ class Pruning(Callback):
         """Report the criterion after an epoch; the run ends after this epoch if it is behind."""
         if self.trial is not None:
             criterion = pl_module.model.criterion  # type: ignore[union-attr]  # of vae_lab.training.module.Training
-            self.trial.report(trainer.callback_metrics[f"val/{criterion}"].item(), trainer.current_epoch)
+            value = trainer.callback_metrics.get(f"val/{criterion}")
+            if value is None:  # it is not measured in every epoch
+                return
+            self.trial.report(value.item(), trainer.current_epoch)
             # a plain bool, since checkpoints hold no values of numpy
             trainer.should_stop = trainer.should_stop or bool(self.trial.should_prune())

@@ -12,7 +12,8 @@ from vae_lab.config.settings import CLASS, Leaves, comparable, follows, name_of,
 from vae_lab.figures.quantities import Quantity, quantity_of
 from vae_lab.sweeps.runs import BEST, Run, read
 
-TERMS = {"KL": "test/kl", "reconstruction": "test/reconstruction"}
+BITS = "test/bits_per_dimension"
+TERMS = {"KL": "test/kl", "reconstruction": "test/reconstruction", "bits/dimension": BITS}
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,13 @@ class Sweep:
     def is_on_one_scale(self) -> bool:
         """Whether the runs are chosen by one figure, of one data set and one class of likelihood.
 
-        The arguments of a likelihood change its densities, not the pixels that they are of.
+        The arguments of a likelihood change its densities, not the pixels that they are of. Those that give figures in
+        bits are probabilities of the same images, whatever their class is.
         """
         same = (self.criteria, *(self.facts(name) for name in ("data", "binarization", "is_likelihood")))
-        return all(len(values) < 2 for values in same) and not {f"likelihood{CLASS}", "data.sha256"} & set(self.keys)
+        in_bits = bool(self.settings) and all(setting.has(BITS) for setting in self.settings)
+        apart = {"data.sha256"} if in_bits else {"data.sha256", f"likelihood{CLASS}"}
+        return all(len(values) < 2 for values in same) and not apart & set(self.keys)
 
 
 def swept_keys(runs: Sequence[Run]) -> list[str]:

@@ -4,19 +4,21 @@ import math
 
 import torch
 from lightning import Trainer
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import ConfigError
+from vae_lab.figures.quantities import quantity_of
 from vae_lab.randomness import fixed_noise
 from vae_lab.training import hardware
+from vae_lab.training.measurements import Measurement
 from vae_lab.training.module import Training
 
 EARLY_STOPPING = "lightning.pytorch.callbacks.EarlyStopping"
 
 
 def check_before_training(config: DictConfig, trainer: Trainer, training: Training, data: ImageDataModule) -> None:
-    """Refuse limits that leave no batch, early stopping on a figure that is not logged, and a compiler that fails.
+    """Refuse limits that leave no batch, figures that are needed and not measured, and a compiler that fails.
 
     Args:
         config: config of the run.
@@ -30,7 +32,11 @@ def check_before_training(config: DictConfig, trainer: Trainer, training: Traini
     loaders = {"train": data.train_dataloader(), "val": data.val_dataloader(), "test": data.test_dataloader()}
     for name, loader in loaders.items():
         check_limit(f"trainer.limit_{name}_batches", getattr(trainer, f"limit_{name}_batches"), len(loader))
-    _check_monitored(config, training, validates=bool(len(loaders["val"]) and trainer.limit_val_batches))
+    validates = bool(len(loaders["val"]) and trainer.limit_val_batches)
+    for measurement in _measurements(trainer):
+        measurement.check(data)
+    _check_criterion(config, trainer, training, validates)
+    _check_monitored(config, training, validates)
     if config.get("compile") and not training.loss.can_be_compiled:
         raise ConfigError("compile", True, "a compiled graph would leave out a part of this loss's gradient; use false")
     if config.get("compile") and (reason := hardware.why_not_compiled(trainer.strategy.root_device)):
@@ -56,6 +62,31 @@ def check_limit(key: str, limit: float, batches: int) -> None:
         raise ConfigError(key, limit, reason)
 
 
+def _check_criterion(config: DictConfig, trainer: Trainer, training: Training, validates: bool) -> None:
+    """Refuse a run whose criterion is a figure of the whole set that no callback measures."""
+    model = training.model
+    if model.criterion == "nelbo" or any(model.criterion in names for names in _figures_of_images(training)):
+        return
+    runs = f"runs of {type(model).__name__} are chosen by the {quantity_of(model.criterion).name} of held-out images"
+    if not any(model.criterion in measurement.measures for measurement in _measurements(trainer)):
+        raise ConfigError("callbacks.quality", None, f"is required: {runs}, which it measures")
+    if not validates:
+        key = "data.validation" if trainer.limit_val_batches else "trainer.limit_val_batches"
+        raise ConfigError(key, OmegaConf.select(config, key), f"must leave some images: {runs}")
+
+
+def _measurements(trainer: Trainer) -> list[Measurement]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, Measurement)]  # type: ignore[attr-defined]
+
+
+def _figures_of_images(training: Training) -> tuple[list[str], list[str]]:
+    """Names of the figures of each image in validation and in training, found by one pass of two black images."""
+    model, loss = training.model, training.loss
+    x = model.cast(torch.zeros(2, *model.image_shape))
+    with fixed_noise(0, model.device):
+        return [*model.measure(x)], [name for stage in training.stages for name in loss(model, x, stage=stage).figures]
+
+
 def _check_monitored(config: DictConfig, training: Training, validates: bool) -> None:
     """Refuse early stopping on a figure that is not logged when it is looked up, or in the wrong direction."""
     for name, node in (config.callbacks or {}).items():
@@ -73,14 +104,10 @@ def _check_monitored(config: DictConfig, training: Training, validates: bool) ->
 
 
 def _figures_of(training: Training, validates: bool, at_end_of_epoch: bool) -> list[str]:
-    """Names of the figures that a callback can read, found by one pass of two black images."""
-    model, loss = training.model, training.loss
-    x = model.cast(torch.zeros(2, *model.image_shape))
-    with fixed_noise(0, model.device):
-        # the criterion may be measured of the whole set, and not of each batch
-        of_val = [model.criterion, *model.measure(x)] if validates else []
-        of_train = [name for stage in training.stages for name in loss(model, x, stage=stage).figures]
-    found = [f"val/{name}" for name in of_val]
+    """Names of the figures that a callback can read."""
+    (of_val, of_train), criterion = _figures_of_images(training), training.model.criterion
+    # the criterion may be measured of the whole set, and not of each batch
+    found = [f"val/{name}" for name in (criterion, *of_val)] if validates else []
     if at_end_of_epoch:
-        found += ["criterion", model.criterion, *(f"train/{name}" for name in of_train)]
+        found += ["criterion", criterion, *(f"train/{name}" for name in of_train)]
     return sorted(dict.fromkeys(found))

@@ -17,7 +17,7 @@ from vae_lab.data import ImageDataModule
 from vae_lab.data.binarization import scale
 from vae_lab.errors import ConfigError, NotOffered, RunFolderError
 from vae_lab.evaluation.aggregate import kl_in_two
-from vae_lab.evaluation.bounds import active_units, bounds_of_set, summary
+from vae_lab.evaluation.bounds import active_units, bits_per_dimension, bounds_of_set, summary
 from vae_lab.figures import curves, images
 from vae_lab.figures.style import render
 from vae_lab.models import Model
@@ -31,6 +31,7 @@ from vae_lab.tasks.summary import facts_of, table, tested
 from vae_lab.tasks.trainer import make_trainer
 from vae_lab.training import hardware
 from vae_lab.training.figures import FigureCallback
+from vae_lab.training.measurements import Measurement
 
 log = logging.getLogger(__name__)
 
@@ -112,10 +113,11 @@ def _config_for(config: DictConfig, folder: RunFolder) -> DictConfig:
     saved = read_config(folder)
     saved.trainer = config.trainer
     saved.data.root = config.data.root
-    # only those that draw: the others have nothing to do in a test, or would write checkpoints
+    # only those that draw or measure: the others have nothing to do in a test, or would write checkpoints
     callbacks = {name: node for name, node in (saved.callbacks or {}).items() if node}
-    draws = {name: issubclass(get_class(node._target_), FigureCallback) for name, node in callbacks.items()}
-    saved.callbacks = {name: node for name, node in callbacks.items() if draws[name]}
+    kinds = {name: get_class(node._target_) for name, node in callbacks.items()}
+    serve = [name for name, kind in kinds.items() if issubclass(kind, FigureCallback | Measurement)]
+    saved.callbacks = {name: callbacks[name] for name in serve}
     return saved
 
 
@@ -145,7 +147,9 @@ def _bounds(model: Model, data: ImageDataModule, folder: RunFolder, k: int) -> F
     started = time.perf_counter()
     with fixed_noise(0, model.device):
         found = bounds_of_set(model, data.test_dataloader(), k)
-    measured = summary(found, k) | {f"nll_iwae_{k}_seconds": time.perf_counter() - started}
+    measured: dict[str, float] = summary(found, k) | {f"nll_iwae_{k}_seconds": time.perf_counter() - started}
+    bits = bits_per_dimension(measured[f"nll_iwae_{k}"], model)
+    measured |= {} if bits is None else {f"bits_per_dimension_iwae_{k}": bits}
     render(curves.bounds_of_images(found, k), folder.figures / "bounds.png")
     return {f"test/{name}": value for name, value in measured.items()}
 

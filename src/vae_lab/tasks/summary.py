@@ -3,7 +3,7 @@
 import math
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from vae_lab.config.columns import columns_of
 from vae_lab.config.settings import parts_of
 from vae_lab.data import ImageDataModule
+from vae_lab.evaluation.bounds import bits_per_dimension
 from vae_lab.evaluation.kl_estimates import KLEstimates
 from vae_lab.figures.quantities import quantity_of
 from vae_lab.models import Model
@@ -45,7 +46,8 @@ def facts_of(config: DictConfig, trainer: Trainer, model: Model) -> dict[str, An
     return {
         "data": config.data.name,
         "binarization": config.data.binarization,
-        "is_likelihood": is_likelihood(config),
+        **({"is_likelihood": is_likelihood(config)} if model.criterion == "nelbo" else {}),
+        "is_density": model.likelihood_of_pixels is not None and model.likelihood_of_pixels.is_density,
         "criterion": model.criterion,
         "seed": config.seed,
         "parameters": parameters_of(model),
@@ -90,7 +92,9 @@ def tested(trainer: Trainer, training: Training, data: ImageDataModule) -> dict[
     training.float()
     trainer.strategy.precision_plugin = Precision()
     trainer.test(training, data, verbose=False)
-    return {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+    found = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+    bits = bits_per_dimension(found["test/nelbo"], training.model) if "test/nelbo" in found else None
+    return found if bits is None else found | {"test/bits_per_dimension": bits}
 
 
 def best_of(model: Model) -> dict[str, float]:
@@ -130,7 +134,7 @@ def why_stopped_early(trainer: Trainer, model: Model) -> str | None:
 def announcement(config: DictConfig, model: Model, trainer: Trainer, folder: Path, checkpoint: Path | None) -> str:
     """What a run prints before it trains: its parts, size, device, length and folder."""
     parts = parts_of(config)
-    named = ("data", "model", "encoder", "posterior", "decoder", "likelihood", "prior", "loss")
+    named = ("data", "model", "encoder", "posterior", "decoder", "likelihood", "prior", "discriminator", "loss")
     usual = {"model": "vae", "posterior": "diagonal_normal"}  # not shown
     steps = trainer.max_steps
     length = f"{trainer.max_epochs} epochs" if steps < 0 else f"{steps:,} steps"
@@ -163,11 +167,11 @@ def table(metrics: Mapping[str, Any], folder: Path) -> str:
         rows += _gaps(metrics)
     if "judge/samples" in metrics:
         rows += _judged(metrics)
-    where = shown(folder)
+    where, widest = shown(folder), max(18, *(len(name) for name, _ in rows if not name.startswith(" ")))
     return "\n".join(
         [
             "",
-            *(f"{name:<18}{value}" for name, value in rows),
+            *(f"{name:<{widest}}{value}" for name, value in rows),
             "",
             f"figures, checkpoints, metrics.json: {where}",
             f"tensorboard {argument('--logdir', where.parent)}",
@@ -188,6 +192,8 @@ def _terms(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     for k, name in bounds:
         spread = f"± {metrics[f'{name}_se']:.2f}, importance-weighted bound, k = {k:,}"
         rows.append(("  −log p(x)", f"{metrics[name]:10.2f}   {spread}"))
+    if "test/bits_per_dimension" in metrics:
+        rows.append(("  bits/dimension", _bits(metrics, [k for k, _ in bounds])))
     if "test/active_units" in metrics:
         rows.append(("  active units", f"{metrics['test/active_units']:7d}"))
     if "test/marginal_kl" in metrics:
@@ -197,6 +203,13 @@ def _terms(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         gain = "of all codes together and the prior: a better prior can gain at most this"
         rows.append(("  marginal KL", f"{metrics['test/marginal_kl']:10.2f}   {gain}"))
     return rows
+
+
+def _bits(metrics: Mapping[str, Any], draws: Sequence[int]) -> str:
+    """The NELBO and the bounds of k draws in bits, of each pixel and channel."""
+    name = "test/bits_per_dimension"
+    bounds = [f"; k = {k:,}: {metrics[f'{name}_iwae_{k}']:.3f}" for k in draws if f"{name}_iwae_{k}" in metrics]
+    return f"{metrics[name]:11.3f}  of the NELBO, for each pixel and channel{''.join(bounds)}"
 
 
 def _gaps(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -224,12 +237,17 @@ def _gaps(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _pixels(metrics: Mapping[str, Any]) -> str:
     if not metrics["is_likelihood"]:
         return "cross-entropy on grey levels, not a likelihood"
-    return "grey levels" if metrics["binarization"] == "none" else f"{metrics['binarization']} binarization"
+    pixels = "grey levels" if metrics["binarization"] == "none" else f"{metrics['binarization']} binarization"
+    return pixels + (", a density, not a probability" if metrics.get("is_density") else "")
 
 
 def _judged(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a classifier said of samples, and of codes where there are some."""
     judged = {name.removeprefix("judge/"): value for name, value in metrics.items() if name.startswith("judge/")}
+
+    def beside(what: str, name: str) -> str:
+        return f"; {what}: {judged[name]:.3f}" if name in judged else ""  # an earlier version did not measure it
+
     own_features = "between features of our own classifier, not Inception's"
     rows = [
         ("samples judged", f"{judged['samples']:10,d}   decoded draws from the prior"),
@@ -238,9 +256,22 @@ def _judged(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{judged['frechet_distance']:10.2f}   {own_features}; "
             f"training images: {judged['frechet_distance_of_training_images']:.2f}",
         ),
-        ("  kernel distance", f"{judged['kernel_distance']:10.3f}   ± {judged['kernel_distance_sd']:.3f}, likewise"),
-        ("  confidence", f"{judged['confidence']:10.3f}   mean probability of the likeliest label"),
-        ("  class balance", f"{judged['class_balance']:10.3f}   1 where all labels are drawn as often"),
+        (
+            "  kernel distance",
+            f"{judged['kernel_distance']:10.3f}   ± {judged['kernel_distance_sd']:.3f}, likewise"
+            + beside("training images", "kernel_distance_of_training_images"),
+        ),
+        *_precision_and_recall(judged),
+        (
+            "  confidence",
+            f"{judged['confidence']:10.3f}   mean probability of the likeliest label"
+            + beside("test images", "confidence_of_test_images"),
+        ),
+        (
+            "  class balance",
+            f"{judged['class_balance']:10.3f}   1 where all labels are drawn as often"
+            + beside("test images", "class_balance_of_test_images"),
+        ),
         (
             "  nearest training",
             f"{judged['nearest_distance']:10.2f}   Euclidean distance over pixels; "
@@ -253,6 +284,16 @@ def _judged(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("labels from codes", f"{judged['knn_accuracy']:10.3f}   accuracy of 5 nearest neighbours; {linear}")
         )
     return rows
+
+
+def _precision_and_recall(judged: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The share of samples near real images and of real images near samples, where they were measured."""
+    words = {"precision": "of the samples lie among test images", "recall": "of the test images lie among samples"}
+    return [
+        (f"  {name}", f"{judged[name]:10.3f}   {told}; training images: {judged[f'{name}_of_training_images']:.3f}")
+        for name, told in words.items()
+        if name in judged
+    ]
 
 
 def estimator_table(found: KLEstimates, images: int, folder: Path) -> str:

@@ -1,6 +1,7 @@
 """The callbacks that a config may name."""
 
 from vae_lab.training.checkpoints import BestCheckpoint, LastCheckpoint
+from vae_lab.training.discriminator_outputs import DiscriminatorOutputs
 from vae_lab.training.figures import (
     Completions,
     Interpolation,
@@ -13,10 +14,12 @@ from vae_lab.training.figures import (
     Reconstructions,
     Resolutions,
 )
+from vae_lab.training.measurements import SampleQuality
 
 __all__ = [
     "BestCheckpoint",
     "Completions",
+    "DiscriminatorOutputs",
     "Interpolation",
     "LadderSamples",
     "LastCheckpoint",
@@ -27,4 +30,5 @@ __all__ = [
     "RealImages",
     "Reconstructions",
     "Resolutions",
+    "SampleQuality",
 ]

@@ -229,7 +229,8 @@ class LatentGrid(FigureCallback):
     """An n × n grid of decoded codes over the plane of the latent space.
 
     With two latent dimensions the plane is the space itself; with more it is spanned by the two leading
-    principal axes of the test images' codes, through their centre, in standard deviations.
+    principal axes of the test images' codes, through their centre, in standard deviations. Without an encoder there are
+    no such codes, and only two dimensions are drawn.
 
     Args:
         n: number of codes along each axis.
@@ -245,7 +246,13 @@ class LatentGrid(FigureCallback):
 
     def draw(self, model: Model, data: ImageDataModule) -> Figure:
         """The decoded grid."""
-        plane = latent.latent_plane(model.encode(data.test_images))
+        try:
+            codes = model.encode(data.test_images)
+        except NotOffered:
+            codes = model.draw_codes(1000)
+            if codes.shape[1] != 2:  # there are no axes of the images' codes
+                raise
+        plane = latent.latent_plane(codes)
         decoded = model.decode(plane.square(self.n, self.reach))
         return latent.grid(decoded, self.reach, plane.names, model.images_are)
 
@@ -256,7 +263,7 @@ class Interpolation(FigureCallback):
     Args:
         pairs: number of walks.
         steps: number of images of each walk, α = 0 and 1 included.
-        between: what the walks connect, codes of test images or draws of the prior.
+        between: what the walks connect, codes of test images or draws of the prior, as always without an encoder.
         every_n_epochs: number of epochs between two drawings during training; 0 draws only at the end.
     """
 
@@ -274,13 +281,16 @@ class Interpolation(FigureCallback):
 
     def draw(self, model: Model, data: ImageDataModule) -> Figure:
         """A row for each walk."""
-        if self.between == "prior_draws":
-            z1, z2 = model.draw_codes(2 * self.pairs).chunk(2)
-            return images.interpolation(model.walk(z1, z2, self.steps), [], model.images_are)
-        starts, ends, names = self._ends(data)
-        found = data.test_images
-        walks = model.interpolate(found[starts], found[ends], self.steps)
-        return images.interpolation(walks, names, model.images_are)
+        if self.between == "test_images":
+            starts, ends, names = self._ends(data)
+            found = data.test_images
+            try:
+                walks = model.interpolate(found[starts], found[ends], self.steps)
+                return images.interpolation(walks, names, model.images_are)
+            except NotOffered as reason:
+                log.debug("%s: %s", self.name, reason)
+        z1, z2 = model.draw_codes(2 * self.pairs).chunk(2)
+        return images.interpolation(model.walk(z1, z2, self.steps), [], model.images_are)
 
     def _ends(self, data: ImageDataModule) -> tuple[Tensor, Tensor, list[str]]:
         """Index of each walk's first test image, (pairs,), of its last one, (pairs,), and the names of the walks."""

@@ -137,7 +137,9 @@ def quicker_library(model: nn.Module, batch_size: int) -> Matmul:
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     if not layers or multiply_by("onednn") == "torch":
         return "torch"
-    weight = max((layer.weight for layer in layers), key=Tensor.numel).detach().float().cpu()
+    # the parameters, since the look at a spectrally normalised weight changes its layer
+    weights = (weight for layer in layers for weight in layer.parameters() if weight.dim() == 2)
+    weight = max(weights, key=Tensor.numel).detach().float().cpu()
     x = torch.ones(min(batch_size, ROWS), weight.shape[1])
     gradient = x @ weight.T
     libraries: tuple[Matmul, Matmul] = ("torch", "onednn")

@@ -12,7 +12,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from vae_lab.errors import NonFiniteError, UserError
-from vae_lab.losses import Loss
+from vae_lab.losses import Loss, Stage
 from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
 from vae_lab.training.demands import is_followed
@@ -72,7 +72,8 @@ class Training(ModelModule):
         self.model, self.loss = model, loss
         self.make_optimizer, self.make_scheduler = optimizer or Adam, scheduler
         self.gradient_clip_val, self.ema = gradient_clip_val, ema
-        self.stages = [stage.name for stage in loss.stages(model)]
+        # a stage with several steps is there several times
+        self.stages = [stage.name for stage in loss.stages(model) for _ in range(stage.steps)]
         # a tensor, so that a compiled loss and a captured graph see the weight change
         self.register_buffer("weight", torch.ones(()), persistent=False)
         self._begin()
@@ -84,8 +85,8 @@ class Training(ModelModule):
         self.train_sums, self.eval_sums = RunningSums(), RunningSums()
         self.measured: dict[str, float] = {}  # what a callback measures of a whole set, before the end of its epoch
         self.validated: dict[str, float] = {}  # figures of this epoch's validation
-        self.latest: dict[str, float] = {}  # figures of the latest validation
-        self.is_first_validated = False  # whether this epoch is the first that was validated
+        self.latest: dict[str, float] = {}  # figures of the latest validation that has the criterion
+        self.is_first_validated = False  # whether this epoch is the first whose validation has it
         self.stop_asked = False  # make no further step: a signal came
         self.average = None
         self.resumed: dict[str, Any] | None = None  # the moment of the checkpoint that training continues from
@@ -97,10 +98,12 @@ class Training(ModelModule):
 
     def configure_optimizers(self) -> Any:
         """An optimiser for each stage, with its schedule stepped at each of its steps."""
-        return [self._optimizer_of(stage.parameters) for stage in self.loss.stages(self.model)]
+        return [self._optimizer_of(stage) for stage in self.loss.stages(self.model)]
 
-    def _optimizer_of(self, parameters: list[torch.nn.Parameter]) -> dict[str, Any]:
-        optimizer = self.make_optimizer(parameters)
+    def _optimizer_of(self, stage: Stage) -> dict[str, Any]:
+        optimizer = self.make_optimizer(stage.parameters)
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * stage.lr
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
         steps = self.trainer.estimated_stepping_batches
@@ -143,6 +146,7 @@ class Training(ModelModule):
         """The function that makes one step with a batch; what it needs is looked up once for all steps of a call."""
         optimizers, schedules = listed(self.optimizers()), listed(self.lr_schedulers())
         count_last_only(optimizers)
+        of_stage = dict(zip(dict.fromkeys(self.stages), optimizers, strict=True))
         take_step = quick_step if is_quick(self.trainer) else plain_step
         epoch, batches = self.trainer.current_epoch, self.trainer.num_training_batches
 
@@ -150,9 +154,9 @@ class Training(ModelModule):
             x = self.inputs.take(batch, "training")
             weight = self.weight.fill_(self.loss.weight(epoch + batch_idx / batches))
             figures: dict[str, Tensor] = {}
-            for stage, optimizer in zip(self.stages, optimizers, strict=True):
+            for stage in self.stages:
                 outcome = self.loss(self.model, x, weight, stage)
-                take_step(self, optimizer, outcome.loss)
+                take_step(self, of_stage[stage], outcome.loss)
                 figures |= outcome.figures
             if self.average:
                 self.average.update()
@@ -197,13 +201,14 @@ class Training(ModelModule):
         train = prefixed("train", self.train_sums.means(self._reduce))
         self.train_sums = RunningSums()
         val, self.validated = self.validated, {}
-        self.is_first_validated, self.latest = bool(val) and not self.latest, val or self.latest
         row, name = {**train, **val}, self.model.criterion
+        is_chosen_by = f"val/{name}" in val
+        self.is_first_validated, self.latest = is_chosen_by and not self.latest, val if is_chosen_by else self.latest
         chosen = self.latest.get(f"val/{name}", row.get(f"train/{name}"))
         if chosen is None:
             raise ValueError(f"runs are chosen by {name}, which nothing measures; there are {', '.join(sorted(row))}")
         self.log_dict({**train, name: chosen, "criterion": chosen}, logger=False, batch_size=1)
-        row["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        row["lr"] = self.trainer.optimizers[-1].param_groups[0]["lr"]
         self.model.history.append({"epoch": self.trainer.current_epoch, **row})
         figures = {name: value for name, value in row.items() if not name.endswith("/n")}
         for logger in self.loggers:

@@ -84,8 +84,9 @@ class EpochLines(Callback):
             return
         self.logged, self.done = len(model.history), self.done + 1
         row, name = model.history[-1], model.criterion
-        kind = "val" if f"val/{name}" in row else "train"
-        value = f"{'validation' if kind == 'val' else 'training'} {quantity_of(name).name} {row[f'{kind}/{name}']:.2f}"
+        words, measured = quantity_of(name).name, (("val", "validation"), ("train", "training"))
+        found = [f"{split} {words} {row[f'{kind}/{name}']:.2f}" for kind, split in measured if f"{kind}/{name}" in row]
+        value = found[0] if found else f"{words} not measured"
         epochs = math.ceil(steps_of(trainer) / trainer.num_training_batches)
         left = max(0, epochs - self.logged) * (now - self.started) / self.done
         clock = next((callback for callback in trainer.callbacks if isinstance(callback, Clock)), None)  # type: ignore[attr-defined]
