@@ -13,12 +13,11 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from vae_lab.annotations import CodeLength, ImageShape, NotNegative, Positive, Seed, Size, Sizes
-from vae_lab.config.keys import check_keys, did_you_mean
+from vae_lab.config.keys import check_keys, did_you_mean, primary
 from vae_lab.config.settings import NESTED, choices, shown
 from vae_lab.config.targets import OF_MODELS, check_targets, parts_of_model, with_default
 from vae_lab.config.trainer_arguments import WORKS, check_names, check_values
 from vae_lab.errors import ConfigError
-from vae_lab.paths import CONF
 
 # Values that are not arguments of our constructors, so that our annotations do not limit them.
 LIMITS: dict[str, Any] = {
@@ -151,12 +150,10 @@ def _refuse_unused(plain: dict[Any, Any], of_model: Sequence[str]) -> None:
 def _refuse_unfollowed(plain: dict[Any, Any]) -> None:
     """Refuse sizes at the top beside a model whose networks are its own: they would change nothing."""
     of_model = parts_of_model(plain["model"]["_target_"])
-    usual = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
-    assert isinstance(usual, dict)
     kind = shown("model._target_", plain["model"]["_target_"])
     own = [f"model.{name}" for name in plain["model"] if not name.startswith("_")]
     for name, follower in SIZES.items():
-        if follower not in of_model and plain[name] != usual[name]:
+        if follower not in of_model and plain[name] != primary()[name]:
             has = f"; it has {', '.join(own)}" if own else "; leave it out"
             raise ConfigError(name, plain[name], f"nothing of model={kind} follows it{has}")
 

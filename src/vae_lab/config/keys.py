@@ -62,7 +62,7 @@ def check_keys(plain: Mapping[Any, Any]) -> None:
             raise ConfigError(name, plain.get(name), f"must be names with a part each; to have none, use {name}=none")
         if name not in plain and (name in _values() or name == "evaluation"):
             raise ConfigError(name, None, "must be there; the program needs it")
-    known = {"evaluation": OmegaConf.load(CONF / "evaluation" / "default.yaml"), "training": _primary().training}
+    known = {"evaluation": OmegaConf.load(CONF / "evaluation" / "default.yaml"), "training": primary().training}
     for group, names in known.items():
         node = plain[group] or {}
         if not isinstance(node, dict):
@@ -221,18 +221,19 @@ def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 @cache
 def _top() -> tuple[str, ...]:
     """The names at the top of a config: those of conf/config.yaml, and its groups."""
-    groups = [str(name) for entry in _primary().defaults if isinstance(entry, DictConfig) for name in entry]
+    groups = [str(name) for entry in primary().defaults if isinstance(entry, DictConfig) for name in entry]
     return (*(name for name in groups if not name.startswith("override ")), *_values())
 
 
 @cache
 def _values() -> tuple[str, ...]:
     """The names of conf/config.yaml that are no group."""
-    return tuple(str(name) for name in _primary() if name not in ("defaults", "hydra"))
+    return tuple(str(name) for name in primary() if name not in ("defaults", "hydra"))
 
 
 @cache
-def _primary() -> DictConfig:
+def primary() -> DictConfig:
+    """conf/config.yaml as it is written; for reading only."""
     config = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(config, DictConfig)
     return config

@@ -54,3 +54,13 @@ class Decoder(nn.Module):
             NotOffered: if the decoder has no such bias.
         """
         raise NotOffered(f"{type(self).__name__} has no output bias that could start at the data's mean")
+
+    def _output_at(self, mean_image: Tensor) -> Tensor:
+        """Outputs of every pixel whose distribution has the mean over all pixels, (outputs × channels, 1, 1)."""
+        return self.likelihood.link(mean_image.mean((1, 2), keepdim=True))
+
+    def _start_net_at(self, output: Tensor) -> None:
+        """Set the bias of the network's last layer to outputs of any shape."""
+        bias = self.net[-1].bias
+        assert isinstance(bias, Tensor)
+        bias.data.copy_(output.flatten())

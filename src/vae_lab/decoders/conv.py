@@ -78,7 +78,4 @@ class ConvDecoder(MaskedDecoder):
         """Set the last bias, one value for each output of a channel, to the mean over all pixels."""
         if self._start_head_at(mean_image):
             return
-        last = self.net[-1]
-        assert isinstance(last, nn.ConvTranspose2d)
-        assert last.bias is not None
-        last.bias.data.copy_(self.likelihood.link(mean_image.mean((1, 2), keepdim=True)).flatten())
+        self._start_net_at(self._output_at(mean_image))

@@ -86,9 +86,7 @@ class CoordinateDecoder(Decoder):
 
     def start_at(self, mean_image: Tensor) -> None:
         """Set the last bias, one value for each output of a channel, to the mean over all pixels."""
-        last = self.net[-1]
-        assert isinstance(last, nn.Linear)
-        last.bias.data.copy_(self.likelihood.link(mean_image.mean((1, 2), keepdim=True)).flatten())
+        self._start_net_at(self._output_at(mean_image))
 
 
 def features(height: int, width: int, frequencies: int) -> Tensor:

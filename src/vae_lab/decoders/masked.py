@@ -201,5 +201,5 @@ class MaskedDecoder(AutoregressiveDecoder):
         """Set the head's last bias, one value for each output of a channel; false where there is no head."""
         if self.head is None:
             return False
-        self.head.last.bias.data.copy_(self.likelihood.link(mean_image.mean((1, 2), keepdim=True)).flatten())
+        self.head.last.bias.data.copy_(self._output_at(mean_image).flatten())
         return True

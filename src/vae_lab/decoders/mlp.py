@@ -2,7 +2,7 @@
 
 import math
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from vae_lab.annotations import ImageShape, Size, Sizes
 from vae_lab.decoders.masked import Kernel, Layers, Masked, MaskedDecoder
@@ -61,6 +61,4 @@ class MLPDecoder(MaskedDecoder):
         """Set the last bias: one value for each output of a pixel; with a window, for each output of a channel."""
         if self._start_head_at(mean_image):
             return
-        last = self.net[-1]
-        assert isinstance(last, nn.Linear)
-        last.bias.data.copy_(self.likelihood.link(mean_image).flatten())
+        self._start_net_at(self.likelihood.link(mean_image))

@@ -93,7 +93,7 @@ class PixelCNNDecoder(AutoregressiveDecoder):
 
     def start_at(self, mean_image: Tensor) -> None:
         """Set the last bias, one value for each output of a channel, to the mean over all pixels."""
-        self.head.start_at(self.likelihood.link(mean_image.mean((1, 2), keepdim=True)))
+        self.head.start_at(self._output_at(mean_image))
 
 
 def _of_code(latent_dim: int, hidden_dims: Sizes, maps: ImageShape | None) -> tuple[nn.Sequential, int]:

@@ -62,7 +62,4 @@ class ResNetDecoder(Decoder):
 
     def start_at(self, mean_image: Tensor) -> None:
         """Set the last bias, one value for each output of a channel, to the mean over all pixels."""
-        last = self.net[-1]
-        assert isinstance(last, nn.Conv2d)
-        assert last.bias is not None
-        last.bias.data.copy_(self.likelihood.link(mean_image.mean((1, 2), keepdim=True)).flatten())
+        self._start_net_at(self._output_at(mean_image))

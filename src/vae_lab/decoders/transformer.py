@@ -80,7 +80,7 @@ class TransformerDecoder(AutoregressiveDecoder):
     def start_at(self, mean_image: Tensor) -> None:
         """Set the last bias to the mean over all pixels, or to that of each pixel of a patch over all patches."""
         if isinstance(self.head, ChannelHead):
-            self.head.start_at(self.likelihood.link(mean_image.mean((1, 2), keepdim=True)))
+            self.head.start_at(self._output_at(mean_image))
             return
         patch = self.likelihood.link(self.patches.cut(mean_image[None]).mean(1)).to(mean_image)
         bits = bits_of(torch.arange(2**self.patches.values, device=patch.device), self.patches.values)

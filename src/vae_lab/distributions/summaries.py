@@ -1,5 +1,7 @@
 """Summaries of every distribution: a draw with its density, and one representative for codes and figures."""
 
+import math
+
 from torch import Tensor
 from torch.distributions import Distribution, Independent, TransformedDistribution
 
@@ -28,6 +30,19 @@ def draw_with_density(q: Distribution, draws: tuple[int, ...]) -> tuple[Tensor, 
         # one value for each number of z where the transform works number by number
         log_q = log_q - (log_det.flatten(log_q.dim()).sum(-1) if log_det.dim() > log_q.dim() else log_det)
     return z, log_q
+
+
+def log_mean(log_weights: Tensor) -> Tensor:
+    """log 1/k Σ_j w_j of k weights, (…).
+
+    Args:
+        log_weights: log w, (k, …).
+
+    >>> import torch
+    >>> log_mean(torch.tensor([2.0, 4.0]).log()).exp()
+    tensor(3.)
+    """
+    return log_weights.logsumexp(0) - math.log(len(log_weights))
 
 
 def centre(distribution: Distribution) -> Tensor:

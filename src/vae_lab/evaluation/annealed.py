@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vae_lab.distributions.summaries import log_mean
 from vae_lab.evaluation.hamiltonian import move, point_at
 from vae_lab.models import Model
 
@@ -79,7 +80,7 @@ def annealed(model: Model, x: Tensor, steps: int, chains: int, codes: Tensor | N
         for images, known in parts:
             found.append(_weights(model, images, schedule(steps), chains, known, bar))
     log_weights, acceptance = (torch.cat(terms, -1) for terms in zip(*found, strict=True))
-    mean = log_weights.logsumexp(0) - math.log(chains)
+    mean = log_mean(log_weights)
     effective = (2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0)).exp()
     return Annealed(mean if codes is None else -mean, effective, acceptance)
 

@@ -7,18 +7,18 @@ Together they are log p(x) − ELBO. Source: Cremer et al., Inference suboptimal
 https://arxiv.org/abs/1801.03558
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import tqdm
 
+from vae_lab.distributions.normal import diagonal_normal
+from vae_lab.distributions.summaries import log_mean
 from vae_lab.evaluation.annealed import annealed
 from vae_lab.models import Model
 
@@ -102,7 +102,7 @@ def _searched(model: Model, x: Tensor, steps: int, bar: tqdm) -> tuple[Tensor, T
         _drawn(family, climb(family, start, steps, bar), FRESH, at_once).mean(0)
         for family, start in ((own, numbers), (diagonal, _moments(model, x, numbers)))
     ]
-    return log_weights.logsumexp(0) - math.log(K), log_weights.mean(0), found[0], found[1]
+    return log_mean(log_weights), log_weights.mean(0), found[0], found[1]
 
 
 def climb(log_weights: LogWeights, start: Tensor, steps: int, bar: tqdm | None = None) -> Tensor:
@@ -137,8 +137,7 @@ def _own_family(model: Model, x: Tensor, numbers: Tensor, k: int) -> Tensor:
 
 def _diagonal(model: Model, x: Tensor, numbers: Tensor, k: int) -> Tensor:
     """log w of draws from N(z; μ, diag σ²), with the means before the log-variances in the numbers."""
-    mean, log_variance = numbers.chunk(2, -1)
-    q = Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+    q = diagonal_normal(numbers)
     z = q.rsample((k,))
     log_prior, log_likelihood = model.densities(z, x)
     return log_prior + log_likelihood - q.log_prob(z)

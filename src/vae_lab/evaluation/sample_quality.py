@@ -7,7 +7,7 @@ with each other, and are not comparable with distances between Inception feature
 
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance  # torchmetrics.imag
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from vae_lab.data.binarization import scale
-from vae_lab.evaluation.classifier import Classifier
+from vae_lab.evaluation.classifier import AT_ONCE, Classifier
+from vae_lab.models import Model
 
 
 class _Features(nn.Identity):
@@ -113,6 +114,12 @@ def nearest(images: Tensor, among: Tensor, at_once: int = 100) -> tuple[Tensor, 
     references = scale(among).flatten(1)
     found = [torch.cdist(part.flatten(1), references).min(1) for part in images.split(at_once)]
     return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+
+
+def samples_in_parts(model: Model, n: int) -> Iterator[Tensor]:
+    """n samples of a model, (part, channels, height, width) each, as many at once as fit into memory."""
+    for part in torch.arange(n).split(min(AT_ONCE, model.at_once)):
+        yield model.sample(len(part))
 
 
 def samples_judged(

@@ -63,6 +63,12 @@ class Loss(nn.Module):
         raise NotImplementedError
 
 
+def check_samples(samples: int) -> None:
+    """Raise ValueError where a loss is to draw no z."""
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, and it is {samples}")
+
+
 @contextmanager
 def trial_images(model: Model) -> Iterator[Tensor]:
     """One black image to try a loss with; the model's mode and the random state are left as they were.

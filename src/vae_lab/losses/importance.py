@@ -1,13 +1,12 @@
 """Losses on importance weights: the bound of k draws, with the usual gradient and with one of less noise."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from vae_lab.annotations import Draws as DrawCount
-from vae_lab.losses.base import Loss, Outcome, Weight, trial_images
+from vae_lab.distributions.summaries import log_mean
+from vae_lab.losses.base import Loss, Outcome, Weight, check_samples, trial_images
 from vae_lab.models import Draws, Model
 
 
@@ -22,8 +21,7 @@ class ImportanceLoss(Loss):
 
     def __init__(self, samples: DrawCount = 8) -> None:
         super().__init__()
-        if samples < 1:
-            raise ValueError(f"samples must be at least 1, and it is {samples}")
+        check_samples(samples)
         self.samples = samples
 
     def check(self, model: Model) -> None:
@@ -39,7 +37,7 @@ class ImportanceLoss(Loss):
             log_ratios: log q(z|x) − log p(z) of each latent variable in nats, (k, batch) each, the topmost first.
         """
         log_weights = draws.log_likelihood - sum(log_ratios)
-        bound = math.log(len(log_weights)) - log_weights.logsumexp(0)
+        bound = -log_mean(log_weights)
         figures = draws.terms([log_ratio.mean(0) for log_ratio in log_ratios])
         return Outcome(bound.mean(), figures | {"iwae": bound})
 

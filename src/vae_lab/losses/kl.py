@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vae_lab.annotations import Draws as DrawCount
 from vae_lab.annotations import NotNegative
-from vae_lab.losses.base import Loss, Outcome, Weight, trial_images
+from vae_lab.losses.base import Loss, Outcome, Weight, check_samples, trial_images
 from vae_lab.models import Draws, Model
 
 
@@ -43,8 +43,7 @@ class KLLoss(Loss, ABC):
         free_bits: NotNegative = 0.0,
     ) -> None:
         super().__init__()
-        if samples < 1:
-            raise ValueError(f"samples must be at least 1, and it is {samples}")
+        check_samples(samples)
         self.coeff, self.samples, self.warmup_epochs, self.free_bits = coeff, samples, warmup_epochs, free_bits
 
     @abstractmethod

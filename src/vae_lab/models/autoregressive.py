@@ -5,13 +5,12 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.decoders import Decoder
-from vae_lab.distributions.autoregressive import AutoregressiveImage
 from vae_lab.likelihoods import Likelihood
-from vae_lab.models.base import Model
+from vae_lab.models.decoded import Decoded
 from vae_lab.models.draws import Draws
 
 
-class Autoregressive(Model):
+class Autoregressive(Decoded):
     """log p(x) = Σ_t log p(x_t | x_<t), exactly: the KL is 0, and any number of draws gives the same figure.
 
     Source: van den Oord et al., Pixel Recurrent Neural Networks (2016), https://arxiv.org/abs/1601.06759
@@ -42,19 +41,9 @@ class Autoregressive(Model):
         return self.decoder.likelihood
 
     @property
-    def needs_bits(self) -> bool:
-        """Whether every pixel must be 0 or 1."""
-        return getattr(self.decoder, "needs_bits", False)
-
-    @property
     def images_are(self) -> str:
         """Draws: there is no mean in closed form."""
         return "draws"
-
-    @property
-    def rows_at_once(self) -> int:
-        """What the number of rows that ``complete`` keeps is a multiple of."""
-        return getattr(self.decoder, "rows_at_once", 1)
 
     def infer(self, x: Tensor) -> Tensor:
         """log p(x) of images x (batch, channels, height, width) in nats, (batch,): all that there is to know."""
@@ -76,14 +65,7 @@ class Autoregressive(Model):
     @torch.no_grad()
     def complete(self, x: Tensor, rows: int) -> Tensor:
         """Images whose first rows are those of x (batch, channels, height, width), and whose others are drawn."""
-        images = self._images(x.shape[:1])
-        if not isinstance(images, AutoregressiveImage):
-            raise self._lack("images that are drawn in order")
-        return images.sample_given(self.admit(x), rows)
-
-    def start_at(self, mean_image: Tensor) -> None:
-        """Start the decoder's output bias at the data's mean image."""
-        self.decoder.start_at(self.admit(mean_image, one_batch=False, bits=False))
+        return self._in_order(self._images(x.shape[:1])).sample_given(self.admit(x), rows)
 
     def _images(self, batch: tuple[int, ...]) -> Distribution:
         """p(x), as often as the batch shape says."""

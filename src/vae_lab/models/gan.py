@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 from torch.nn import Parameter
 
 from vae_lab.annotations import Positive
@@ -10,14 +9,14 @@ from vae_lab.decoders import Decoder
 from vae_lab.discriminators import Discriminator
 from vae_lab.distributions.summaries import has_mean
 from vae_lab.errors import ConfigError
-from vae_lab.models.base import Model
 from vae_lab.models.border import Range
+from vae_lab.models.decoded import DecodedCodes
 from vae_lab.networks import normal_weights
 from vae_lab.priors import Prior
 from vae_lab.randomness import fixed_noise
 
 
-class GAN(Model):
+class GAN(DecodedCodes):
     """G(z), z ~ p(z), with images that the discriminator D cannot tell from those of the data.
 
     G(z) is the mean of the decoder's p(x|z), with values in [0, 1]; there is no density of an image.
@@ -103,20 +102,3 @@ class GAN(Model):
     def measure(self, x: Tensor) -> dict[str, Tensor]:
         """The discriminator's outputs of images x (batch, channels, height, width) and of as many samples."""
         return {"d_real": self.discriminator(x), "d_fake": self.discriminator(self.generate(len(x)))}
-
-    def draw_codes(self, n: int) -> Tensor:
-        """n draws from the prior, (n, latent)."""
-        with torch.no_grad():
-            return self.prior().sample((n,))
-
-    def images_given(self, z: Tensor) -> Distribution:
-        """p(x|z) of codes z (…, latent), whose mean is G(z)."""
-        return self.decoder(z)
-
-    def images_of_size(self, z: Tensor, height: int, width: int) -> Distribution:
-        """p(x|z) of codes z (…, latent) for images of another height and width, in pixels."""
-        return self.decoder.of_size(z, height, width)
-
-    def start_at(self, mean_image: Tensor) -> None:
-        """Start the decoder's output bias at the data's mean image."""
-        self.decoder.start_at(self.admit(mean_image, one_batch=False, bits=False))

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 
 from vae_lab.annotations import ImageShape
+from vae_lab.distributions.normal import diagonal_normal
 from vae_lab.likelihoods import Likelihood
 from vae_lab.models.base import Model
 from vae_lab.models.draws import Draws, Latent
@@ -102,11 +103,11 @@ class Ladder(Model):
 
         def choose(layer: int, prior: Tensor, state: Tensor | None) -> Tensor:
             if state is None:
-                latents.append(Latent(_normal(bounded(inferred[0])), _normal(prior), (k,)))
+                latents.append(Latent(diagonal_normal(bounded(inferred[0])), diagonal_normal(prior), (k,)))
             else:
                 features = inferred[layer].expand(k, -1, -1).flatten(0, 1)
                 posterior = self._rung(layer).posterior(prior, state, features)
-                q, p = (_normal(numbers.unflatten(0, (k, batch))) for numbers in (posterior, prior))
+                q, p = (diagonal_normal(numbers.unflatten(0, (k, batch))) for numbers in (posterior, prior))
                 latents.append(Latent(q, p, ()))
             return latents[-1].z.flatten(0, 1)
 
@@ -118,7 +119,7 @@ class Ladder(Model):
         parts, log_p = self._parts(z), list[Tensor]()
 
         def choose(layer: int, prior: Tensor, _: Tensor | None) -> Tensor:
-            log_p.append(_normal(prior).log_prob(parts[layer]))
+            log_p.append(diagonal_normal(prior).log_prob(parts[layer]))
             return parts[layer]
 
         output = self._descend(choose).view(*z.shape[:-1], *self.bias.shape)
@@ -195,7 +196,7 @@ class Ladder(Model):
 
         def choose(layer: int, prior: Tensor, _: Tensor | None) -> Tensor:
             prior = prior.expand(n, -1)
-            parts.append(held[layer].expand(n, -1) if layer < len(held) else _normal(prior).sample())
+            parts.append(held[layer].expand(n, -1) if layer < len(held) else diagonal_normal(prior).sample())
             return parts[-1]
 
         self._descend(choose)
@@ -206,9 +207,3 @@ def bounded(numbers: Tensor) -> Tensor:
     """Means and log-variances, (…, 2 × latent), with the log-variances s as 7 tanh(s / 7)."""
     mean, log_variance = numbers.chunk(2, -1)
     return torch.cat((mean, WIDEST * (log_variance / WIDEST).tanh()), -1)
-
-
-def _normal(numbers: Tensor) -> Distribution:
-    """The diagonal normal of means and log-variances, (…, 2 × latent)."""
-    mean, log_variance = numbers.chunk(2, -1)
-    return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)

@@ -5,19 +5,18 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.decoders import Decoder
-from vae_lab.distributions.autoregressive import AutoregressiveImage
 from vae_lab.distributions.summaries import centre
 from vae_lab.encoders import Encoder
 from vae_lab.inference import Amortized, Inference
 from vae_lab.likelihoods import Likelihood
-from vae_lab.models.base import Model
+from vae_lab.models.decoded import DecodedCodes
 from vae_lab.models.draws import Draws, Latent
 from vae_lab.priors import Prior
 
 ROUNDS = 3  # of drawing a code and then the rest of an image, until both fit
 
 
-class VAE(Model):
+class VAE(DecodedCodes):
     """log p(x) ≥ E_q(z|x)[log p(x|z)] − KL(q(z|x) ‖ p(z)).
 
     Source: Kingma and Welling, Auto-Encoding Variational Bayes (2014), https://arxiv.org/abs/1312.6114
@@ -68,16 +67,6 @@ class VAE(Model):
         """The decoder's likelihood; a decoder of another package may have none."""
         return getattr(self.decoder, "likelihood", None)
 
-    @property
-    def needs_bits(self) -> bool:
-        """Whether every pixel must be 0 or 1."""
-        return getattr(self.decoder, "needs_bits", False)
-
-    @property
-    def rows_at_once(self) -> int:
-        """What the number of rows that ``complete`` keeps is a multiple of."""
-        return getattr(self.decoder, "rows_at_once", 1)
-
     def infer(self, x: Tensor) -> Distribution:
         """The posterior q(z|x) of images x (batch, channels, height, width)."""
         return self.encoder(x) if isinstance(self.inference, Amortized) else super().infer(x)
@@ -109,19 +98,6 @@ class VAE(Model):
         """Centre of each posterior, (batch, latent)."""
         return centre(inferred)
 
-    def draw_codes(self, n: int) -> Tensor:
-        """n draws from the prior, (n, latent)."""
-        with torch.no_grad():
-            return self.prior().sample((n,))
-
-    def images_given(self, z: Tensor) -> Distribution:
-        """p(x|z) of codes z (…, latent)."""
-        return self.decoder(z)
-
-    def images_of_size(self, z: Tensor, height: int, width: int) -> Distribution:
-        """p(x|z) of codes z (…, latent) for images of another height and width, in pixels."""
-        return self.decoder.of_size(z, height, width)
-
     @torch.no_grad()
     def complete(self, x: Tensor, rows: int) -> Tensor:
         """Images whose first rows are those of images x, and whose other values are drawn given them and a code.
@@ -133,12 +109,5 @@ class VAE(Model):
         x = self.admit(x).clone()
         x[:, :, rows:] = 0
         for _ in range(ROUNDS):
-            images = self.images_given(self.infer(x).sample())
-            if not isinstance(images, AutoregressiveImage):
-                raise self._lack("images that are drawn in order")
-            x = images.sample_given(x, rows)
+            x = self._in_order(self.images_given(self.infer(x).sample())).sample_given(x, rows)
         return x
-
-    def start_at(self, mean_image: Tensor) -> None:
-        """Start the decoder's output bias at the data's mean image."""
-        self.decoder.start_at(self.admit(mean_image, one_batch=False, bits=False))

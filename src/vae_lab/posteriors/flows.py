@@ -4,10 +4,11 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import AffineTransform, Distribution, Independent, Normal, Transform, TransformedDistribution
+from torch.distributions import AffineTransform, Distribution, Transform, TransformedDistribution
 from torch.nn.functional import silu
 
 from vae_lab.annotations import Bins, Size, Sizes
+from vae_lab.distributions.normal import diagonal_normal
 from vae_lab.distributions.planar import NEUTRAL, PlanarTransform
 from vae_lab.posteriors.base import Posterior
 
@@ -44,7 +45,7 @@ class Planar(Posterior):
             PlanarTransform(*of_layer, shift=NEUTRAL).inv
             for of_layer in zip(directions, normals, b.unbind(-1), strict=True)
         ]
-        return TransformedDistribution(_normal(of_base), layers, validate_args=False)
+        return TransformedDistribution(diagonal_normal(of_base), layers, validate_args=False)
 
 
 class Autoregressive(Posterior):
@@ -128,7 +129,7 @@ class IAF(Autoregressive):
     def forward(self, numbers: Tensor) -> Distribution:
         """q(z|x) from means, log-variances and the context."""
         of_base, context = numbers.tensor_split((2 * self.latent_dim,), dim=-1)
-        return self._flow(_normal(of_base), self._steps(context))
+        return self._flow(diagonal_normal(of_base), self._steps(context))
 
 
 class Spline(Autoregressive):
@@ -169,10 +170,4 @@ class Spline(Autoregressive):
         of_base, context = numbers.tensor_split((2 * self.latent_dim,), dim=-1)
         mean, log_variance = of_base.chunk(2, dim=-1)
         to_code = AffineTransform(mean, (0.5 * log_variance).exp(), event_dim=1)
-        return self._flow(_normal(torch.zeros_like(of_base)), [*self._steps(context), to_code])
-
-
-def _normal(numbers: Tensor) -> Distribution:
-    """The diagonal normal of means and log-variances, (…, 2 · latent)."""
-    mean, log_variance = numbers.chunk(2, dim=-1)
-    return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+        return self._flow(diagonal_normal(torch.zeros_like(of_base)), [*self._steps(context), to_code])

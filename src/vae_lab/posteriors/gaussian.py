@@ -2,10 +2,10 @@
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 
 from vae_lab.annotations import Size
-from vae_lab.distributions.normal import FactoredNormal
+from vae_lab.distributions.normal import FactoredNormal, diagonal_normal
 from vae_lab.posteriors.base import Posterior
 
 
@@ -27,8 +27,7 @@ class DiagonalNormal(Posterior):
 
     def forward(self, numbers: Tensor) -> Distribution:
         """q(z|x) from means and log-variances."""
-        mean, log_variance = numbers.chunk(2, dim=-1)
-        return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+        return diagonal_normal(numbers)
 
 
 class FullNormal(Posterior):

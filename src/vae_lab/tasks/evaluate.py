@@ -179,8 +179,7 @@ def _judge(model: Model, data: ImageDataModule, folder: RunFolder, n: int) -> di
     training, labels, test = (part.to(model.device) for part in (training, labels, test))
     net = classifier.classifier(data.folder / "classifier.pt", training, labels, len(data.labels or ()))
     with fixed_noise(0, model.device), torch.no_grad():
-        parts = torch.arange(n).split(min(classifier.AT_ONCE, model.at_once))
-        drawn = torch.cat([model.sample(len(part)) for part in parts])
+        drawn = torch.cat(list(sample_quality.samples_in_parts(model, n)))
         found, distances, indices = sample_quality.samples_judged(net, drawn, test, training)
         found |= _offered("labels from codes", lambda: _judge_codes(model, data))
     _, probabilities = net.look(scale(test))

@@ -110,11 +110,10 @@ class SampleQuality(Measurement):
 
     def _look_at_samples(self, model: Model, n: int) -> tuple[Tensor, Tensor]:
         """Features (n, 128) and label probabilities (n, labels) of n samples, drawn as ``task=evaluate`` draws them."""
-        from vae_lab.evaluation.classifier import AT_ONCE
+        from vae_lab.evaluation.sample_quality import samples_in_parts  # late: it imports slowly
 
         with fixed_noise(0, model.device), torch.no_grad():
-            parts = torch.arange(n).split(min(AT_ONCE, model.at_once))
-            looks = [self.net.look(model.sample(len(part)).float()) for part in parts]
+            looks = [self.net.look(part.float()) for part in samples_in_parts(model, n)]
         features, probabilities = zip(*looks, strict=True)
         return torch.cat(features), torch.cat(probabilities)
 

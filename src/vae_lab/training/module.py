@@ -226,9 +226,8 @@ class Training(ModelModule):
             self.log(name, mean, prog_bar=True, logger=False, batch_size=1)
 
     def _read_training(self) -> None:
-        before = self.train_sums.steps
+        before, remedy = self.train_sums.steps, remedy_of(self.trainer.precision, hasattr(self.loss, "warmup_epochs"))
         for step, figures in enumerate(self.train_sums.read(), start=before):
-            remedy = remedy_of(self.trainer.precision, hasattr(self.loss, "warmup_epochs"))
             if reason := not_finite(figures, self.model.criterion, remedy):
                 where = f"training stopped in epoch {self.trainer.current_epoch}, step {step}"
                 raise NonFiniteError(f"{where}: {reason}")
