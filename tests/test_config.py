@@ -1,8 +1,10 @@
 """Values are checked against the annotations of the arguments that they become, and become objects."""
 
 import hydra
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 
 from vae_lab.config.build import build_data, build_model, build_training, image_shape_of
 from vae_lab.config.check import check
@@ -27,8 +29,15 @@ CHOICES = sorted(
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_composes_checks_and_builds(compose, choice):
-    beside = ["inference=svi"] if choice == "encoder=none" else []
+def test_every_choice_composes_checks_and_builds(compose, choice, tmp_path, monkeypatch):
+    monkeypatch.setenv("VAE_LAB_DATA", str(tmp_path / "cache"))
+    np.save(tmp_path / "own.npy", np.full((200, 8, 8), 99, np.uint8))
+    for i in range(200 if choice == "data=images" else 0):
+        Image.new("L", (8, 8)).save(tmp_path / f"{i}.png")
+    beside = {"data=images": [f"data.root={tmp_path}"], "data=arrays": [f"data.file={tmp_path}/own.npy"]}.get(
+        choice, []
+    )
+    beside += ["inference=svi"] if choice == "encoder=none" else []
     beside += ["loss=sgvb"] if choice.startswith(("prior=", "posterior=")) else []
     beside += ["data.binarization=none"] if choice == "likelihood=continuous_bernoulli" else []
     beside += ["model=gan"] if choice.startswith("discriminator=") or choice == "loss=adversarial" else []

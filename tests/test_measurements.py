@@ -71,7 +71,7 @@ def test_bits_and_images_without_labels_are_refused(tmp_path, grey_data):  # noq
     with pytest.raises(ConfigError, match=r"data.binarization=dynamic: samples are grey levels"):
         fitted(tmp_path, MNISTDataModule(root=str(tmp_path), batch_size=100, validation=30))
     grey_data.labels = None
-    with pytest.raises(ConfigError, match=r"data.name=mnist: samples are judged by a classifier of its labels"):
+    with pytest.raises(ConfigError, match=r"data=mnist: samples are judged by a classifier of its labels"):
         fitted(tmp_path, grey_data)
     with pytest.raises(UserError, match="SampleQuality needs a data module"):
         trainer(tmp_path, callbacks=[SampleQuality()]).fit(small_adversarial(), torch.rand(8, 1, 28, 28).split(4))

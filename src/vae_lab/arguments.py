@@ -18,8 +18,8 @@ from vae_lab.config.settings import key_of
 from vae_lab.errors import UserError
 from vae_lab.paths import CONF, argument, expanded, quoted
 
-FOLDERS = ("run_dir", "resume", "sweep_dir", "data.root", "hydra.run.dir", "hydra.sweep.dir")  # keys of folders
-SWEPT_FOLDERS = ("run_dir", "data.root")  # those that may differ between the runs of a sweep
+FOLDERS = ("run_dir", "resume", "sweep_dir", "data.root", "data.file", "hydra.run.dir", "hydra.sweep.dir")  # keys
+SWEPT_FOLDERS = ("run_dir", "data.root", "data.file")  # those that may differ between the runs of a sweep
 NOTHING = ("", "null", "none", "None", "[]", "{}", "false")  # ways to write that a group has no member
 
 

@@ -104,7 +104,7 @@ def image_shape_of(config: DictConfig, data: ImageDataModule) -> ImageShape:
     """
     named = config.get("image_shape")
     if named is not None and tuple(named) != tuple(data.image_shape):
-        reason = f"the images of data.name={data.name} are {list(data.image_shape)}; leave it out"
+        reason = f"the images of {data.name} are {list(data.image_shape)}; leave it out"
         raise ConfigError("image_shape", list(named), reason)
     return data.image_shape
 

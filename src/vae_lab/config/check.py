@@ -14,7 +14,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from vae_lab.annotations import CodeLength, ImageShape, NotNegative, Positive, Seed, Size, Sizes
 from vae_lab.config.keys import check_keys, did_you_mean, primary
-from vae_lab.config.settings import NESTED, choices, shown
+from vae_lab.config.settings import NESTED, choices, leaves, shown
 from vae_lab.config.targets import OF_MODELS, check_targets, parts_of_model, with_default
 from vae_lab.config.trainer_arguments import WORKS, check_names, check_values
 from vae_lab.errors import ConfigError
@@ -90,6 +90,9 @@ def check(config: DictConfig, saved: bool = False) -> None:
         given = _value(raw, key)
         raise ConfigError(key, given, str(error.msg).splitlines()[0]) from error
     assert isinstance(plain, dict)
+    missing = next((key for key, value in leaves(plain, apart=()).items() if value == "???"), None)
+    if missing is not None:
+        raise ConfigError(missing, "???", f"must be given: {missing}=…")
     check_targets(plain)
     _check_parts(plain)
     if not saved:

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.annotations import ImageShape
 from vae_lab.config.build import build_data, build_model, image_shape_of
 from vae_lab.config.check import check
-from vae_lab.config.settings import check_overrides
+from vae_lab.config.settings import check_overrides, key_of, parts_of
+from vae_lab.data import ImageDataModule
 from vae_lab.errors import ConfigError, ModelSizeError, RunFolderError
 from vae_lab.models import Model
 from vae_lab.paths import expanded
@@ -17,7 +19,7 @@ from vae_lab.runs.folder import RunFolder
 BESIDE_THE_WEIGHTS = 2**28  # bytes that building a model may take besides them, for masks and the like
 
 # overrides that may come with resume=: where the run is computed
-OF_RESUME = ("resume", "hydra", "data.root", "trainer.accelerator", "trainer.devices", "threads")
+OF_RESUME = ("resume", "hydra", "data.root", "data.file", "trainer.accelerator", "trainer.devices", "threads")
 
 
 def load(run_dir: Path | str) -> Model:
@@ -76,12 +78,19 @@ def read_model(folder: RunFolder, config: DictConfig) -> Model:
 
 def _image_shape(config: DictConfig) -> ImageShape:
     """The shape of a run's images; for the user's own files as recorded, since loading a model opens no file."""
-    if config.data.get("checksums") != "own":
+    needs_files = _shape_needs_files(config) or config.data.get("checksums") == "own"
+    if not needs_files:
         return image_shape_of(config, build_data(config))
     if config.get("image_shape") is None:
         raise ConfigError("image_shape", None, "must be the shape of the run's images")
     channels, height, width = config.image_shape
     return channels, height, width
+
+
+def _shape_needs_files(config: DictConfig) -> bool:
+    """Whether the data are a person's own, so that no file may be needed to load a model."""
+    kind = get_class(config.data._target_)
+    return issubclass(kind, ImageDataModule) and kind.shape_needs_files
 
 
 def config_of_resumed(folder: RunFolder, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -95,10 +104,11 @@ def config_of_resumed(folder: RunFolder, config: DictConfig, overrides: Sequence
     Raises:
         ConfigError: if an override would change what the run is.
     """
-    check_overrides(
-        overrides, OF_RESUME, "a run goes on with its own settings, except trainer.accelerator and data.root"
-    )
     saved = read_config(folder)
+    overrides = without_its_data(overrides, saved)
+    check_overrides(
+        overrides, OF_RESUME, "a run goes on with its own settings, except trainer.accelerator, data.root and data.file"
+    )
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         if not key.startswith(("resume", "hydra")):
@@ -106,3 +116,32 @@ def config_of_resumed(folder: RunFolder, config: DictConfig, overrides: Sequence
     if saved.task != "train":
         raise ConfigError("resume", folder.path, f"is a run of task={saved.task}, which cannot be continued")
     return saved
+
+
+def without_its_data(overrides: Sequence[str], saved: DictConfig) -> list[str]:
+    """The overrides of a command without one that names the run's own choice of data, as data.file=… needs beside it.
+
+    Args:
+        overrides: overrides of the command.
+        saved: config of the run.
+    """
+    return [override for override in overrides if override != f"data={parts_of(saved)['data']}"]
+
+
+def take_place_of_data(saved: DictConfig, config: DictConfig, overrides: Sequence[str]) -> None:
+    """Read the data where this command says; else a set that is fetched from its usual place, others where they were.
+
+    Args:
+        saved: config of the run, which is changed.
+        config: config that was composed for this command.
+        overrides: overrides of this command.
+    """
+    given = [key_of(override) for override in overrides]
+    for key in ("root", "file"):
+        if f"data.{key}" in given:
+            if key not in saved.data:
+                choice = parts_of(saved)["data"]
+                raise ConfigError(f"data.{key}", config.data[key], f"a run of data={choice} has no such key")
+            saved.data[key] = config.data[key]
+        elif key in saved.data and not _shape_needs_files(saved):
+            saved.data[key] = config.data[key]

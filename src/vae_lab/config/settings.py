@@ -40,8 +40,8 @@ NESTED = {"encoder.posterior": "posterior", "decoder.likelihood": "likelihood"}
 Leaves = dict[str, Any]
 
 
-def leaves(config: DictConfig | Mapping[str, Any], resolve: bool = True) -> Leaves:
-    """Every value of a config below its dotted key, without what APART leaves out.
+def leaves(config: DictConfig | Mapping[str, Any], resolve: bool = True, apart: tuple[str, ...] = APART) -> Leaves:
+    """Every value of a config below its dotted key, without keys that begin with one of ``apart``.
 
     >>> leaves({"seed": 1, "loss": {"coeff": 2.0}, "run_dir": None})
     {'seed': 1, 'loss.coeff': 2.0}
@@ -51,7 +51,7 @@ def leaves(config: DictConfig | Mapping[str, Any], resolve: bool = True) -> Leav
         for name, value in node.items():
             if isinstance(value, dict) and value:
                 yield from walk(value, f"{prefix}{name}.")
-            elif not f"{prefix}{name}".startswith(APART):
+            elif not f"{prefix}{name}".startswith(apart):
                 yield f"{prefix}{name}", value
 
     plain = OmegaConf.to_container(config, resolve=resolve) if isinstance(config, DictConfig) else config
@@ -145,14 +145,16 @@ def _choices_by_class(key: str) -> dict[str, str]:
 
 
 def parts_of(config: DictConfig) -> dict[str, str]:
-    """The choice of each part that a config was made of, by its class; data by the set's name.
+    """The choice of each part that a config was made of, by its class; data by the set's name, where it is a choice.
 
     >>> parts_of(OmegaConf.create({"data": {"name": "mnist"}, "loss": {"_target_": "vae_lab.losses.KL"}}))
     {'data': 'mnist', 'loss': 'kl'}
     """
-    found = {"data": str(config.data.name)}
+    found = {}
+    if (name := str(config.data.get("name"))) in choices("data"):
+        found["data"] = name
     for group, node in config.items():
-        if isinstance(node, DictConfig) and "_target_" in node and group != "data":
+        if isinstance(node, DictConfig) and "_target_" in node and group not in found:
             names = [choice for choice, target in choices(str(group)).items() if target == node._target_]
             found[str(group)] = names[0] if names else str(node._target_)
     return found

@@ -1,7 +1,7 @@
 """A set of images as a LightningDataModule: split, binarized, moved to the device, cut into batches."""
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from lightning import LightningDataModule
@@ -46,6 +46,8 @@ class ImageDataModule(LightningDataModule):
         ConfigError: if the sizes do not fit the set.
     """
 
+    shape_needs_files: ClassVar[bool] = False
+    """Whether only the files say the images' shape; a model is then loaded by the shape that its run has recorded."""
     name: str
     """Name of the set."""
     image_shape: tuple[int, int, int]

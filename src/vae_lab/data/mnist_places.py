@@ -71,7 +71,7 @@ def check_free(folder: Path, name: str) -> None:
         raise DataError(
             f"{place} holds {there}{more}, which is not {name}, so nothing was fetched into it; wanted are "
             f"{', '.join(missing)}, packed or not, in {raw}. Name another folder with data.root=FOLDER or "
-            f"VAE_LAB_DATA{by_hand}"
+            f"VAE_LAB_DATA{by_hand}; for pictures of your own say data=images"
         )
 
 

@@ -11,7 +11,7 @@ from lightning import Trainer
 from omegaconf import DictConfig
 
 from vae_lab.config.build import build_data, build_training
-from vae_lab.config.saved import read_config, read_model
+from vae_lab.config.saved import read_config, read_model, take_place_of_data, without_its_data
 from vae_lab.config.settings import check_overrides, key_of
 from vae_lab.data import ImageDataModule
 from vae_lab.data.binarization import scale
@@ -36,7 +36,7 @@ from vae_lab.training.measurements import Measurement
 log = logging.getLogger(__name__)
 
 # overrides that may come with task=evaluate
-ALLOWED = ("task", "run_dir", "trainer", "threads", "evaluation", "debug", "data.root", "hydra")
+ALLOWED = ("task", "run_dir", "trainer", "threads", "evaluation", "debug", "data.root", "data.file", "hydra")
 # arguments of the Trainer that say how long and how it trains
 OF_TRAINING = ("max_", "min_", "gradient_clip_", "limit_train_batches", "detect_anomaly", "enable_model_summary")
 COPIES = 20  # samples shown beside the training image that is nearest to them
@@ -55,8 +55,7 @@ def evaluate(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) ->
     Raises:
         UserError: for a mistake that the user can correct.
     """
-    _check(overrides)
-    saved = _config_for(config, folder)
+    saved = _config_for(config, folder, overrides)
     before = _metrics_before(folder)
     model, data = read_model(folder, saved), build_data(saved)  # in this order: a refusal names the folder's file
     hardware.set_threads(config.threads)
@@ -87,7 +86,7 @@ def evaluate(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) ->
 
 def _check(overrides: Sequence[str]) -> None:
     """Refuse overrides that would change what the run is, or change nothing."""
-    reason = "a finished run keeps its own settings, except trainer.*, threads, evaluation.* and data.root"
+    reason = "a finished run keeps its own settings, except trainer.*, threads, evaluation.*, data.root and data.file"
     check_overrides(overrides, ALLOWED + (("sweep_dir",) if in_sweep() else ()), reason)
     for override in overrides:
         if (key := key_of(override)).startswith(tuple(f"trainer.{name}" for name in OF_TRAINING)):
@@ -108,11 +107,13 @@ def check_figures_stay(trainer: Trainer, data: ImageDataModule, before: Mapping[
         raise ConfigError(key, limit, reason)
 
 
-def _config_for(config: DictConfig, folder: RunFolder) -> DictConfig:
+def _config_for(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> DictConfig:
     """The saved config, with this command's settings of where the run is evaluated."""
     saved = read_config(folder)
+    overrides = without_its_data(overrides, saved)
+    _check(overrides)
     saved.trainer = config.trainer
-    saved.data.root = config.data.root
+    take_place_of_data(saved, config, overrides)
     # only those that draw or measure: the others have nothing to do in a test, or would write checkpoints
     callbacks = {name: node for name, node in (saved.callbacks or {}).items() if node}
     kinds = {name: get_class(node._target_) for name, node in callbacks.items()}

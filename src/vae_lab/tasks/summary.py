@@ -44,7 +44,7 @@ def facts_of(config: DictConfig, trainer: Trainer, model: Model) -> dict[str, An
     """What a reader must know besides the figures."""
     versions = {"python": platform.python_version(), "torch": torch.__version__, "lightning": lightning.__version__}
     return {
-        "data": config.data.name,
+        "data": config.data.get("name") or parts_of(config)["data"],
         "binarization": config.data.binarization,
         **({"is_likelihood": is_likelihood(config)} if model.criterion == "nelbo" else {}),
         "is_density": model.likelihood_of_pixels is not None and model.likelihood_of_pixels.is_density,

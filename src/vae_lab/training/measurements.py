@@ -64,7 +64,7 @@ class SampleQuality(Measurement):
         """Refuse images without labels to judge samples by, and images that are not grey levels."""
         if len(data.labels or ()) < 2:
             reason = "samples are judged by a classifier of its labels, and its images have fewer than two"
-            raise ConfigError("data.name", data.name, reason)
+            raise ConfigError("data", data.name, reason)
         if data.binarization != "none":
             reason = "samples are grey levels, and are compared with such images; use none"
             raise ConfigError("data.binarization", data.binarization, reason)
