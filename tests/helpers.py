@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 from vae_lab import cli
+from vae_lab.data import ImageDataModule
 from vae_lab.decoders import MLPDecoder
 from vae_lab.encoders import MLPEncoder
 from vae_lab.likelihoods import Bernoulli
@@ -50,6 +51,38 @@ def digits(n: int) -> tuple[torch.Tensor, torch.Tensor]:
     for i, label in enumerate(labels.tolist()):
         images[i, 0, 4 + 10 * (label // 5) : 14 + 10 * (label // 5), 2 + 5 * (label % 5) : 8 + 5 * (label % 5)] = 200
     return images, labels
+
+
+def pictures(n: int, shape: tuple[int, int, int], kinds: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise with a bright bar each, whose channel, height and brightness say the label: learnable, not symmetric."""
+    labels = torch.arange(n) % kinds
+    images = torch.randint(0, 60, (n, *shape), generator=torch.Generator().manual_seed(n), dtype=torch.uint8)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        height = int((label + 1) / (kinds + 1) * shape[1]) + 1
+        image[label % shape[0], :height, : shape[2] // 2] = 150 + label % 100
+    return images, labels
+
+
+class Pictures(ImageDataModule):
+    """A generated set of images of any shape, with as many labels as wanted.
+
+    Args:
+        shape: channels, height and width.
+        kinds: number of labels; 0 for images without labels.
+        n: number of images for training and validation together.
+        test_n: number of test images.
+        folder: folder of what is made from the set.
+    """
+
+    def __init__(self, shape, kinds=10, n=60, test_n=24, folder=Path(), **options) -> None:
+        self.name, self.image_shape, self.train_size, self.folder = "pictures", shape, n, folder
+        self.kinds, self.test_n = kinds, test_n
+        self.labels = tuple(f"kind {i}" for i in range(kinds)) or None
+        super().__init__(**{"batch_size": 10, "validation": 10, "binarization": "none"} | options)
+
+    def read(self):
+        kinds = max(self.kinds, 1)
+        return pictures(self.train_size, self.image_shape, kinds), pictures(self.test_n, self.image_shape, kinds)
 
 
 def trainer(folder: Path, **options) -> Trainer:

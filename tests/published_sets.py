@@ -18,6 +18,7 @@ import scipy.io
 import torchvision.datasets
 from PIL import Image
 
+import helpers
 from vae_lab.data import torchvision_files, torchvision_table
 
 TRAINING, TEST = 40, 12
@@ -38,15 +39,9 @@ def md5_of(content: bytes | Path) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def pictures(n: int, shape: tuple[int, ...], labels: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images of a bright bar whose height and place say the label: learnable, and not symmetric."""
-    random = np.random.default_rng(seed)
-    of_each = np.arange(n) % labels
-    images = random.integers(0, 60, (n, *shape), np.uint8)
-    for image, label in zip(images, of_each, strict=True):
-        share = (label + 1) / (labels + 1)
-        image[label % len(image), : int(share * image.shape[1]) + 1, : image.shape[2] // 2] = 150 + label % 100
-    return images, of_each
+def pictures(n: int, shape: tuple[int, int, int], kinds: int) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = helpers.pictures(n, shape, kinds)
+    return images.numpy(), labels.numpy()
 
 
 def fetched(url: str, file: str) -> None:
@@ -76,7 +71,7 @@ def tar(file: Path, contents: dict[str, bytes]) -> None:
 def cifar(monkeypatch, folder: Path, name: str = "CIFAR10") -> Made:
     """An archive of five files of training images, one of test images and one of names, and where it comes from."""
     kind, n_labels = getattr(torchvision.datasets, name), int(name.removeprefix("CIFAR"))
-    (training, labels), (test, test_labels) = (pictures(n, (3, 32, 32), n_labels, n) for n in (TRAINING, TEST))
+    (training, labels), (test, test_labels) = (pictures(n, (3, 32, 32), n_labels) for n in (TRAINING, TEST))
     key = "labels" if name == "CIFAR10" else "fine_labels"
 
     def batch(images, kinds):
@@ -107,7 +102,7 @@ def emnist(monkeypatch, folder: Path, split: str = "balanced", first_label: int 
     kind = torchvision.datasets.EMNIST
     n_labels = len(torchvision_table.SETS["EMNIST"].parts[split].labels)
     archive = folder / "gzip.zip"
-    sets = {part: pictures(n, (1, 28, 28), n_labels, n) for part, n in (("train", TRAINING), ("test", TEST))}
+    sets = {part: pictures(n, (1, 28, 28), n_labels) for part, n in (("train", TRAINING), ("test", TEST))}
     with zipfile.ZipFile(archive, "w") as file:
         for part, (images, labels) in sets.items():
             prefix = f"gzip/emnist-{split}-{part}"
@@ -122,7 +117,7 @@ def emnist(monkeypatch, folder: Path, split: str = "balanced", first_label: int 
 
 def qmnist(monkeypatch, folder: Path) -> Made:
     kind, resources = torchvision.datasets.QMNIST, {}
-    sets = {part: pictures(n, (1, 28, 28), 10, n) for part, n in (("train", TRAINING), ("test", TEST))}
+    sets = {part: pictures(n, (1, 28, 28), 10) for part, n in (("train", TRAINING), ("test", TEST))}
     for part, (images, labels) in sets.items():
         files = {
             f"qmnist-{part}-images-idx3-ubyte.gz": idx(images[:, 0]),
@@ -139,7 +134,7 @@ def qmnist(monkeypatch, folder: Path) -> Made:
 def svhn(monkeypatch, folder: Path, split: str = "train") -> Made:
     kind, lists, sets = torchvision.datasets.SVHN, {}, {}
     for part, n in (("train", TRAINING), ("test", TEST), ("extra", TRAINING)):
-        images, labels = sets[part] = pictures(n, (3, 32, 32), 10, len(part))
+        images, labels = sets[part] = pictures(n, (3, 32, 32), 10)
         name = f"{part}_32x32.mat"
         content = {"X": images.transpose(2, 3, 1, 0), "y": np.where(labels == 0, 10, labels)[:, None].astype(np.uint8)}
         scipy.io.savemat(folder / name, content)
@@ -153,7 +148,7 @@ def svhn(monkeypatch, folder: Path, split: str = "train") -> Made:
 def usps(monkeypatch, folder: Path) -> Made:
     kind, lists, sets = torchvision.datasets.USPS, {}, {}
     for part, n, name in (("train", TRAINING, "usps.bz2"), ("test", TEST, "usps.t.bz2")):
-        images, labels = sets[part] = pictures(n, (1, 16, 16), 10, n)
+        images, labels = sets[part] = pictures(n, (1, 16, 16), 10)
         levels = (images.reshape(n, -1) + 0.5) / 255 * 2 - 1  # torchvision rounds down
         lines = [
             " ".join([str(label + 1), *(f"{i + 1}:{level:.5f}" for i, level in enumerate(row))])
@@ -168,8 +163,8 @@ def usps(monkeypatch, folder: Path) -> Made:
 
 def stl10(monkeypatch, folder: Path, split: str = "train") -> Made:
     kind = torchvision.datasets.STL10
-    sets = {name: pictures(n, (3, 96, 96), 10, n) for name, n in (("train", TRAINING), ("test", TEST))}
-    sets["unlabeled"] = pictures(TRAINING, (3, 96, 96), 10, 1)
+    sets = {name: pictures(n, (3, 96, 96), 10) for name, n in (("train", TRAINING), ("test", TEST))}
+    sets["unlabeled"] = pictures(TRAINING, (3, 96, 96), 10)
     contents = {}
     for name, (images, labels) in sets.items():
         contents[f"{name}_X.bin"] = np.ascontiguousarray(images.transpose(0, 1, 3, 2)).tobytes()
@@ -188,7 +183,7 @@ def stl10(monkeypatch, folder: Path, split: str = "train") -> Made:
 def omniglot(monkeypatch, folder: Path) -> Made:
     kind, md5, sets = torchvision.datasets.Omniglot, {}, {}
     for name, n in (("images_background", TRAINING), ("images_evaluation", TEST)):
-        images, labels = sets[name] = pictures(n, (1, 105, 105), 4, n)
+        images, labels = sets[name] = pictures(n, (1, 105, 105), 4)
         with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
             for i, image in enumerate(images):
                 content = io.BytesIO()

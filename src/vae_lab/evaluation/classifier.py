@@ -52,8 +52,9 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (n, 128) and label probabilities (n, labels) of any number of images."""
-        features = torch.cat([self.body(part) for part in images.split(AT_ONCE)])
+        """Features (n, 128) and label probabilities (n, labels) of any number of images, in uint8 or in [0, 1]."""
+        parts = images.split(AT_ONCE)  # each becomes floats alone: a large set would take four times its bytes
+        features = torch.cat([self.body(part if part.is_floating_point() else scale(part)) for part in parts])
         return features, self.head(features).softmax(1)
 
 

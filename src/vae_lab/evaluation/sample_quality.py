@@ -15,8 +15,11 @@ from torchmetrics.image.fid import FrechetInceptionDistance  # torchmetrics.imag
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from vae_lab.data.binarization import scale
+from vae_lab.errors import NotOffered
 from vae_lab.evaluation.classifier import AT_ONCE, Classifier
 from vae_lab.models import Model
+
+VALUES = 2**27  # pixel values that are floats at once: half a gigabyte
 
 
 class _Features(nn.Identity):
@@ -109,11 +112,18 @@ def nearest(images: Tensor, among: Tensor, at_once: int = 100) -> tuple[Tensor, 
     Args:
         images: images, (n, channels, height, width) in [0, 1].
         among: images to look among, uint8 (m, channels, height, width).
-        at_once: number of images whose distances to all m are in memory at once.
+        at_once: number of images whose distances to many of the m are in memory at once.
     """
-    references = scale(among).flatten(1)
-    found = [torch.cdist(part.flatten(1), references).min(1) for part in images.split(at_once)]
-    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+    distances = images.new_full((len(images),), math.inf)
+    indices = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    some = max(1, VALUES // among[0].numel())
+    for start in range(0, len(among), some):
+        references = scale(among[start : start + some]).flatten(1)
+        found = [torch.cdist(part.flatten(1), references).min(1) for part in images.split(at_once)]
+        closest = torch.cat([part.values for part in found])
+        indices = torch.where(closest < distances, torch.cat([part.indices for part in found]) + start, indices)
+        distances = torch.minimum(closest, distances)
+    return distances, indices
 
 
 def samples_in_parts(model: Model, n: int) -> Iterator[Tensor]:
@@ -138,9 +148,9 @@ def samples_judged(
     Returns:
         the figures, and for the first samples the distance to the nearest training image and its index, (copies,).
     """
-    real, of_real = net.look(scale(test_images))
+    real, of_real = net.look(test_images)
     drawn, probabilities = net.look(samples)
-    other, _ = net.look(scale(training_images[: len(samples)]))
+    other, _ = net.look(training_images[: len(samples)])
     kernel, deviation = kernel_distance(real, drawn)
     precision, recall = precision_and_recall(real, drawn)
     best_precision, best_recall = precision_and_recall(real, other)
@@ -172,7 +182,10 @@ def codes_judged(training: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], n
     Args:
         training: codes (n, latent) and labels (n,) to fit the classifiers to.
         test: codes (m, latent) and labels (m,) to test them on.
-        neighbours: number of neighbours that vote.
+        neighbours: number of neighbours that vote; no more than there are codes.
+
+    Raises:
+        NotOffered: if the training images have one label only.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
@@ -181,12 +194,17 @@ def codes_judged(training: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], n
 
     codes, labels = (part.cpu().numpy() for part in training)
     test_codes, test_labels = (part.cpu().numpy() for part in test)
-    knn = KNeighborsClassifier(neighbours, n_jobs=torch.get_num_threads())
+    if len(set(labels.tolist())) < 2:
+        raise NotOffered("the training images have one label only")
+    knn = KNeighborsClassifier(min(neighbours, len(codes)), n_jobs=torch.get_num_threads())
     linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    return {
-        "knn_accuracy": float(knn.fit(codes, labels).score(test_codes, test_labels)),
-        "linear_accuracy": float(linear.fit(codes, labels).score(test_codes, test_labels)),
-    }
+    with warnings.catch_warnings():
+        # of a small set with many labels, which scikit-learn takes for measured values
+        warnings.filterwarnings("ignore", message=".*unique classes is greater than 50%.*")
+        return {
+            "knn_accuracy": float(knn.fit(codes, labels).score(test_codes, test_labels)),
+            "linear_accuracy": float(linear.fit(codes, labels).score(test_codes, test_labels)),
+        }
 
 
 def codes(encode: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -183,7 +183,7 @@ def _judge(model: Model, data: ImageDataModule, folder: RunFolder, n: int) -> di
         drawn = torch.cat(list(sample_quality.samples_in_parts(model, n)))
         found, distances, indices = sample_quality.samples_judged(net, drawn, test, training)
         found |= _offered("labels from codes", lambda: _judge_codes(model, data))
-    _, probabilities = net.look(scale(test))
+    _, probabilities = net.look(test)
     found["classifier_accuracy"] = (probabilities.argmax(1).cpu() == test_labels).float().mean().item()
     closest = distances.argsort()[:COPIES]
     render(images.copies(drawn[closest], scale(training[indices[closest]])), folder.figures / "copies.png")

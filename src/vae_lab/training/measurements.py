@@ -10,7 +10,6 @@ from torch import Tensor
 
 from vae_lab.annotations import NotNegative, Size
 from vae_lab.data import ImageDataModule
-from vae_lab.data.binarization import scale
 from vae_lab.errors import ConfigError, UserError
 from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
@@ -97,7 +96,7 @@ class SampleQuality(Measurement):
                 self.net = classifier.classifier(file, images, labels, len(data.labels))
         images = data.val.images if name == "val" else data.test.images
         if name not in self.real:
-            features, probabilities = self.net.look(scale(images))
+            features, probabilities = self.net.look(images)
             self.real[name] = features, sample_quality.class_balance(probabilities)
         features, probabilities = self._look_at_samples(pl_module.model, min(self.samples, len(images)))
         found = {
