@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
+from colour_digits import tinted
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam
@@ -34,8 +35,6 @@ from vae_lab.encoders import ConvEncoder, MLPEncoder
 from vae_lab.likelihoods import Bernoulli, Gaussian
 from vae_lab.networks import Activation
 from vae_lab.training.hardware import keep_freed_memory, multiply_by, quicker_library, set_up
-
-SHAPE = (1, 28, 28)
 
 
 class Model(NamedTuple):
@@ -50,14 +49,27 @@ class Model(NamedTuple):
     likelihood: str = "bernoulli"
     conv: bool = False
     dynamic: bool = False
+    colours: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images."""
+        return (3, 32, 32) if self.colours else (1, 28, 28)
 
 
 MODELS = {
     "small": Model(2, [128, 32, 16], 256, 60_000, 3, likelihood="gaussian"),
     "big": Model(20, [512, 512], 128, 60_000, 1),
     "conv": Model(32, [32, 64], 128, 156 * 128, 1, conv=True),
+    "colour": Model(32, [32, 64], 128, 78 * 128, 1, likelihood="gaussian", conv=True, colours=True),
     "default": Model(10, [300, 300], 100, 60_000, 2, activation="silu", dynamic=True),
 }
+
+
+def images_of(model: Model) -> Tensor:
+    """The images that a model is trained on, uint8 (images, channels, height, width)."""
+    digits = files.load("mnist", None)[0][0][: model.images]
+    return torch.from_numpy(tinted(digits, seed=0)).permute(0, 3, 1, 2).contiguous() if model.colours else digits
 
 
 class Net(nn.Module):
@@ -68,17 +80,19 @@ class Net(nn.Module):
         self.gaussian = model.likelihood == "gaussian"
         likelihood = Gaussian() if self.gaussian else Bernoulli()
         if model.conv:
-            self.encoder: nn.Module = ConvEncoder(model.latent, model.hidden, SHAPE, activation=model.activation).net
-            decoder = ConvDecoder(model.latent, model.hidden, likelihood, SHAPE, activation=model.activation)
+            self.encoder: nn.Module = ConvEncoder(
+                model.latent, model.hidden, model.shape, activation=model.activation
+            ).net
+            decoder = ConvDecoder(model.latent, model.hidden, likelihood, model.shape, activation=model.activation)
             self.decoder: nn.Module = decoder.net
         else:
-            encoder = MLPEncoder(model.latent, model.hidden, SHAPE, activation=model.activation)
-            mlp = MLPDecoder(model.latent, model.hidden, likelihood, SHAPE, activation=model.activation)
+            encoder = MLPEncoder(model.latent, model.hidden, model.shape, activation=model.activation)
+            mlp = MLPDecoder(model.latent, model.hidden, likelihood, model.shape, activation=model.activation)
             self.encoder = nn.Sequential(nn.Flatten(), encoder.net)
-            self.decoder = nn.Sequential(mlp.net, nn.Unflatten(1, SHAPE))
+            self.decoder = nn.Sequential(mlp.net, nn.Unflatten(1, model.shape))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstruction term and KL of images x (batch, 1, 28, 28), each ()."""
+        """Reconstruction term and KL of images x (batch, channels, height, width), each ()."""
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
         z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
         output = self.decoder(z)
@@ -90,13 +104,13 @@ class Net(nn.Module):
 
 def floor(model: Model) -> float:
     """Images a second of the least that Python and torch can do; the bits are drawn where the model has them."""
-    grey = files.load("mnist", None)[0][0].float() / 255
+    images = images_of(model).float() / 255
     net = Net(model)
     optimizer = Adam(net.parameters(), lr=1e-3, fused=True)
 
     def epoch() -> None:
         for chosen in torch.randperm(model.images).split(model.batch):
-            x = grey.index_select(0, chosen)
+            x = images.index_select(0, chosen)
             reconstruction, kl = net(torch.bernoulli(x) if model.dynamic else x)
             (reconstruction + kl).backward()
             optimizer.step()
@@ -210,7 +224,7 @@ def pythae(model: Model) -> float:
         def on_epoch_end(self, *_: Any, **__: Any) -> None:
             self.ended = time.perf_counter()
 
-    x = files.load("mnist", None)[0][0][: model.images].float() / 255
+    x = images_of(model).float() / 255
     reconstruction = "mse" if model.likelihood == "gaussian" else "bce"
     vae = VAE(VAEConfig((1, 28, 28), model.latent, reconstruction_loss=reconstruction), Encoder(), Decoder())
     watch = Watch()

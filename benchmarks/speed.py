@@ -20,10 +20,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
-from rivals import MODELS, Model
+from rivals import MODELS, Model, images_of
 
 OURS, OTHERS = "tab:blue", "0.75"
 HERE = Path(__file__).parent
@@ -52,6 +53,7 @@ MODEL_NAMES = {
     "small": "784-128-32-16-2, grey, batch 256",
     "big": "784-512-512-20, grey, batch 128",
     "conv": "convolutional, grey, batch 128",
+    "colour": "convolutional, 3 × 32 × 32 levels, batch 128",
     "default": "784-300-300-10, dynamic bits, batch 100",
 }
 
@@ -83,11 +85,22 @@ class Measured(NamedTuple):
     peak_mb: float
 
 
-def overrides(model: Model) -> list[str]:
-    """The words after `python -m vae_lab` that make it train this model."""
+def overrides(model: Model, folder: Path) -> list[str]:
+    """The words after `python -m vae_lab` that make it train this model.
+
+    Args:
+        model: what it trains.
+        folder: folder for a file of images in colours.
+    """
     net = "conv" if model.conv else "mlp"
     hidden = "channels" if model.conv else "hidden_dims"
+    data = []
+    if model.colours:
+        images = images_of(model).numpy()
+        np.savez(folder / "colours.npz", x_train=images, x_test=images[:100])
+        data = ["data=arrays", f"data.file={folder}/colours.npz"]
     return [
+        *data,
         f"encoder={net}",
         f"decoder={net}",
         f"encoder.activation={model.activation}",
@@ -117,7 +130,7 @@ def measure(loop: str, model: Model, threads: int = 1, src: Path | None = None) 
     """
     with tempfile.TemporaryDirectory() as folder:
         if loop == "vae_lab":
-            command = ["-m", "vae_lab", *overrides(model), f"hydra.run.dir={folder}/run"]
+            command = ["-m", "vae_lab", *overrides(model, Path(folder)), f"hydra.run.dir={folder}/run"]
         else:
             command = [str(HERE / "rivals.py"), loop, json.dumps(model._asdict())]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | ({"PYTHONPATH": str(src)} if src else {})
@@ -139,7 +152,10 @@ def measure(loop: str, model: Model, threads: int = 1, src: Path | None = None) 
 
 def loops_of(name: str) -> list[str]:
     """The loops that can train this model here."""
-    without = {"pythae"} if name in ("conv", "default") or not importlib.util.find_spec("pythae") else set()
+    without = (
+        {"pythae"} if MODELS[name].conv or MODELS[name].dynamic or not importlib.util.find_spec("pythae") else set()
+    )
+    without |= {"notebook", "lightning"} if MODELS[name].colours else set()  # they read torchvision's MNIST
     return [loop for loop in LOOPS if loop not in without]
 
 
