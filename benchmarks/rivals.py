@@ -80,9 +80,8 @@ class Net(nn.Module):
         self.gaussian = model.likelihood == "gaussian"
         likelihood = Gaussian() if self.gaussian else Bernoulli()
         if model.conv:
-            self.encoder: nn.Module = ConvEncoder(
-                model.latent, model.hidden, model.shape, activation=model.activation
-            ).net
+            conv = ConvEncoder(model.latent, model.hidden, model.shape, activation=model.activation)
+            self.encoder: nn.Module = conv.net
             decoder = ConvDecoder(model.latent, model.hidden, likelihood, model.shape, activation=model.activation)
             self.decoder: nn.Module = decoder.net
         else:

@@ -94,7 +94,7 @@ def overrides(model: Model, folder: Path) -> list[str]:
     """
     net = "conv" if model.conv else "mlp"
     hidden = "channels" if model.conv else "hidden_dims"
-    data = []
+    data: list[str] = []
     if model.colours:
         images = images_of(model).numpy()
         np.savez(folder / "colours.npz", x_train=images, x_test=images[:100])
@@ -152,10 +152,9 @@ def measure(loop: str, model: Model, threads: int = 1, src: Path | None = None) 
 
 def loops_of(name: str) -> list[str]:
     """The loops that can train this model here."""
-    without = (
-        {"pythae"} if MODELS[name].conv or MODELS[name].dynamic or not importlib.util.find_spec("pythae") else set()
-    )
-    without |= {"notebook", "lightning"} if MODELS[name].colours else set()  # they read torchvision's MNIST
+    model = MODELS[name]
+    without = {"pythae"} if model.conv or model.dynamic or not importlib.util.find_spec("pythae") else set()
+    without |= {"notebook", "lightning"} if model.colours else set()  # they read torchvision's MNIST
     return [loop for loop in LOOPS if loop not in without]
 
 

@@ -1,5 +1,7 @@
 """CIFAR, SVHN, EMNIST and others from files in their own formats, and what is said where files are missing."""
 
+import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +223,7 @@ def test_the_program_trains_on_one_of_them_and_tests_it_again(monkeypatch, sourc
     assert again.code == 0, again.err
     assert all("bits/dimension" in answer.out for answer in (trained, again))
     assert "labels from codes" in again.out
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    bits = metrics["test/nelbo"] / (3 * 32 * 32 * math.log(2))
+    assert metrics["test/bits_per_dimension"] == pytest.approx(bits)
+    assert 0 < metrics["test/bits_per_dimension_iwae_2"] < 8.5
