@@ -114,6 +114,7 @@ class Follower(Callback):
 
 
 def assert_nothing_is_cut_off(figure: Figure) -> None:
+    figure.dpi = 60  # as quick as a small picture is drawn
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     whole = figure.bbox
@@ -150,7 +151,16 @@ class LinearGaussian(VAE):
         return MultivariateNormal(self.b, covariance).log_prob(x.flatten(1))
 
 
-FIGURES = ("reconstructions", "samples", "latent_grid", "interpolation", "latent_scatter", "nelbo")
+FIGURES = (
+    "reconstructions",
+    "samples",
+    "latent_grid",
+    "interpolation",
+    "latent_scatter",
+    "traversals",
+    "kl_by_dimension",
+    "nelbo",
+)
 # a run of a moment over the small files, with one figure
 TINY = (
     "trainer.accelerator=cpu",

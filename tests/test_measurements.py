@@ -32,7 +32,7 @@ def test_the_figures_are_those_that_an_evaluation_finds(tmp_path, grey_data):  #
     net = classifier(tmp_path / "MNIST" / "classifier.pt", images, labels, 10)
     with fixed_noise(0, torch.device("cpu")), torch.no_grad():
         drawn = training.model.sample(70)
-    expected, _, _ = samples_judged(net, drawn, digits(70)[0], images, copies=5)
+    expected, _ = samples_judged(net, drawn, digits(70)[0], images, copies=5)
     for name in SampleQuality.measures:
         assert found[f"test/{name}"] == pytest.approx(expected[name], rel=1e-4)
 

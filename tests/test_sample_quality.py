@@ -88,10 +88,10 @@ def test_nearest_finds_a_copy():
 def test_real_images_are_judged_better_than_noise(net):
     images, _ = digits(400)
     noisy = (images.float() / 255 + 0.3 * torch.rand(400, 1, 28, 28)).clamp(0, 1)
-    good, distances, _ = quality.samples_judged(net, images.float() / 255, images, images, copies=20)
-    bad, _, indices = quality.samples_judged(net, noisy, images, images, copies=20)
-    assert distances.max() < 1e-2
-    assert len(indices) == 20
+    good, near = quality.samples_judged(net, images.float() / 255, images, images, copies=20)
+    bad, far = quality.samples_judged(net, noisy, images, images, copies=20)
+    assert near.distances.max() < 1e-2
+    assert len(far.indices) == len(far.relative) == 20
     assert good["frechet_distance"] < bad["frechet_distance"]
     assert good["kernel_distance"] < bad["kernel_distance"]
     assert (good["precision"], good["recall"]) == (1, 1)

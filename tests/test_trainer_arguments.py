@@ -208,7 +208,7 @@ def test_a_compiler_that_fails_is_one_line(tmp_path, small_data, monkeypatch):
             "trainer.enable_progress_bar=False: callbacks name a TQDMProgressBar",
         ),
         (("run_dir=there",), "run_dir=there: task=train makes a run of its own"),
-        (("task=estimator_check", "run_dir=there"), "run_dir=there: task=estimator_check makes a run of its own"),
+        (("task=estimator_check", "run_dir=there"), "run_dir=there: there is no such folder"),
     ],
 )
 def test_what_cannot_work_here_is_one_line_and_leaves_no_folder(here, arguments, line):

@@ -27,7 +27,7 @@ from vae_lab.config.keys import check_hydra_keys
 from vae_lab.errors import UserError
 from vae_lab.paths import CONF, expanded
 from vae_lab.runs.folder import LOGS, RunFolder
-from vae_lab.runs.output_folder import output_dir
+from vae_lab.runs.output_folder import looks_at_run, output_dir
 from vae_lab.sweeps.callback import INTERRUPTED, concluded
 from vae_lab.sweeps.folders import folder_name, search_database
 
@@ -84,7 +84,7 @@ def _done(config: DictConfig) -> float | None:
 def _discard_if_empty(config: DictConfig) -> None:
     """Leave no folder behind that holds nothing but a log; of several processes the first does it."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        is_new = config.task not in ("evaluate", "report") and not config.resume
+        is_new = config.task != "report" and not looks_at_run(config.task, config.run_dir) and not config.resume
         RunFolder(HydraConfig.get().runtime.output_dir).discard_if_empty(with_folder=is_new)
 
 

@@ -20,6 +20,7 @@ from vae_lab.paths import CONF
 
 RECIPES = ("experiment", "debug", "sweep")  # groups whose files set keys of the whole config
 HEAD = "# @package _global_"  # first line of such a file
+PLAIN = ("evaluation", "figures")  # groups of values that are no arguments of a part
 WITH_NONE = ("logger", "callbacks", "scheduler")  # groups with a choice none
 # what the program itself gives to constructors
 GIVEN = {
@@ -60,9 +61,9 @@ def check_keys(plain: Mapping[Any, Any]) -> None:
     for name in _top():
         if name in WITH_NONE and not isinstance(plain.get(name, []), dict | None):
             raise ConfigError(name, plain.get(name), f"must be names with a part each; to have none, use {name}=none")
-        if name not in plain and (name in _values() or name == "evaluation"):
+        if name not in plain and (name in _values() or name in PLAIN):
             raise ConfigError(name, None, "must be there; the program needs it")
-    known = {"evaluation": OmegaConf.load(CONF / "evaluation" / "default.yaml"), "training": primary().training}
+    known = {group: OmegaConf.load(CONF / group / "default.yaml") for group in PLAIN} | {"training": primary().training}
     for group, names in known.items():
         node = plain[group] or {}
         if not isinstance(node, dict):

@@ -8,6 +8,7 @@ with each other, and are not comparable with distances between Inception feature
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -126,6 +127,40 @@ def nearest(images: Tensor, among: Tensor, at_once: int = 100) -> tuple[Tensor, 
     return distances, indices
 
 
+class Nearest(NamedTuple):
+    """The training image that is nearest to each sample."""
+
+    distances: Tensor
+    """Euclidean distance over pixels, (n,)."""
+    indices: Tensor
+    """Index of the training image, (n,)."""
+    relative: Tensor
+    """Distance divided by the usual one of the sample's label, (n,)."""
+
+
+def relative_to_label(distances: Tensor, labels: Tensor, of_real: Tensor, real_labels: Tensor) -> Tensor:
+    """Distances divided by the mean distance of real images with the same label, (n,).
+
+    Strokes with few pixels, as those of a one, lie near each other: the distances of other labels are larger. Where no
+    real image has the label, the mean over all of them is the usual distance.
+
+    Args:
+        distances: distances of samples, (n,).
+        labels: label of each sample, (n,), int64.
+        of_real: distances of real images that are not those compared with, (m,).
+        real_labels: label of each real image, (m,), int64.
+
+    >>> labels = torch.tensor([0, 1])
+    >>> relative_to_label(torch.tensor([1.0, 3.0]), labels, torch.tensor([1.0, 6.0]), labels)
+    tensor([1.0000, 0.5000])
+    """
+    count = int(torch.cat((labels, real_labels)).max()) + 1
+    numbers = torch.bincount(real_labels, minlength=count)
+    means = torch.bincount(real_labels, of_real, minlength=count) / numbers
+    usual = torch.where(numbers > 0, means, of_real.mean())
+    return distances / usual[labels]
+
+
 def samples_in_parts(model: Model, n: int) -> Iterator[Tensor]:
     """n samples of a model, (part, channels, height, width) each, as many at once as fit into memory."""
     for part in torch.arange(n).split(min(AT_ONCE, model.at_once)):
@@ -134,7 +169,7 @@ def samples_in_parts(model: Model, n: int) -> Iterator[Tensor]:
 
 def samples_judged(
     net: Classifier, samples: Tensor, test_images: Tensor, training_images: Tensor, copies: int = 1000
-) -> tuple[dict[str, float], Tensor, Tensor]:
+) -> tuple[dict[str, float], Nearest]:
     """Every figure of samples, and the same figure of real images where a comparison needs it.
 
     Args:
@@ -146,7 +181,7 @@ def samples_judged(
         copies: number of samples, and of test images, that are compared with all training images.
 
     Returns:
-        the figures, and for the first samples the distance to the nearest training image and its index, (copies,).
+        the figures, and the training images nearest to the first samples, (copies,).
     """
     real, of_real = net.look(test_images)
     drawn, probabilities = net.look(samples)
@@ -156,6 +191,7 @@ def samples_judged(
     best_precision, best_recall = precision_and_recall(real, other)
     distances, indices = nearest(samples[:copies], training_images)
     of_test, _ = nearest(scale(test_images[:copies]), training_images)
+    labels, test_labels = probabilities.argmax(1)[:copies], of_real.argmax(1)[:copies]
     found = {
         "frechet_distance": frechet_distance(real, drawn),
         "frechet_distance_of_training_images": frechet_distance(real, other),
@@ -173,7 +209,7 @@ def samples_judged(
         "nearest_distance": distances.mean().item(),
         "nearest_distance_of_test_images": of_test.mean().item(),
     }
-    return found, distances, indices
+    return found, Nearest(distances, indices, relative_to_label(distances, labels, of_test, test_labels))
 
 
 def codes_judged(training: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], neighbours: int = 5) -> dict[str, float]:

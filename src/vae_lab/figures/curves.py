@@ -1,6 +1,7 @@
 """Numbers as curves and histograms: figures by epoch, bounds by image, estimates by number of samples."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from vae_lab.evaluation.kl_estimates import KLEstimates
 from vae_lab.figures.quantities import Quantity, quantity_of
-from vae_lab.figures.style import new_figure
+from vae_lab.figures.style import COLOURS, SMALL, TWO_COLUMNS, new_figure, styled
 from vae_lab.models import Bounds
 
 SPLITS = {"train": "training", "val": "validation"}
@@ -20,10 +21,25 @@ NELBO_AND_TERMS = {
     "reconstruction": Quantity("reconstruction", NELBO.unit),
     "kl": Quantity("KL", NELBO.unit),
 }
+FEW = 5  # epochs that are all shown
+WARMING = 0.1  # share of the epochs, at the start, that may lie outside an axis
+
+History = Sequence[dict[str, float]]
 
 
-def by_epoch(history: Sequence[dict[str, float]], criterion: str) -> Figure:
+class Best(NamedTuple):
+    """The epoch with the lowest criterion."""
+
+    epoch: float
+    value: float
+
+
+@styled()
+def by_epoch(history: History, criterion: str) -> Figure:
     """Figures of training and validation by epoch, a panel for each: the NELBO and its two terms, or all figures.
+
+    The first tenth of the epochs, at least one, does not stretch an axis, unless there are only a few. The epoch with
+    the lowest criterion, of validation where there is one, is marked.
 
     Args:
         history: a row for each epoch, with ``epoch`` and figures named ``train/…`` and ``val/…``.
@@ -32,38 +48,47 @@ def by_epoch(history: Sequence[dict[str, float]], criterion: str) -> Figure:
     shown = NELBO_AND_TERMS if criterion == "nelbo" else _all_of(history, criterion)
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
-    figure = new_figure(3.5 * columns, 3.3 * rows)
+    figure = new_figure(TWO_COLUMNS, 2.4 * rows + 0.2)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    best = _best_of(history, criterion)
     for axes, (name, quantity) in zip(panels, shown.items(), strict=False):
         _draw_by_epoch(axes, history, name)
         axes.set(xlabel="epoch", ylabel=quantity.label)
+        if best is not None:
+            value = best.value if name == criterion else None
+            _mark_best(axes, best.epoch, value)
     for axes in panels[len(shown) :]:
         axes.remove()
-    lines = {str(line.get_label()): line for axes in panels for line in axes.lines}
+    lines = {str(line.get_label()): line for axes in panels for line in axes.lines if line.get_label()[0] != "_"}
     if lines:
-        panels[0].legend(list(lines.values()), list(lines), loc="upper right", frameon=False)
+        figure.legend(list(lines.values()), list(lines), loc="outside upper center", ncols=len(lines))
     return figure
 
 
+@styled()
 def bounds_of_images(found: Bounds, k: int) -> Figure:
-    """Histogram over images of the NELBO and of the importance-weighted bound, with their means.
+    """Histograms over images of the NELBO and of the importance-weighted bound, and of the gap between them.
 
     Args:
         found: both bounds of each image in nats, from the same k samples of z.
         k: number of samples of z for each image.
     """
-    figure = new_figure(6.5, 3.6)
-    axes = figure.subplots()
-    edges = torch.linspace(*torch.cat((found.nelbo, found.nll)).aminmax(), 101).tolist()
-    for values, name in ((found.nelbo, "NELBO"), (found.nll, f"−log p(x), bound at k = {k:,}")):
-        axes.hist(values.tolist(), bins=edges, alpha=0.5, label=f"{name}: mean {values.double().mean():.2f}")
-    axes.set(xlabel="nats per image", ylabel="images")
-    axes.margins(y=0.3)  # room for the legend
-    axes.legend(loc="upper right", frameon=False)
-    figure.suptitle(f"{len(found.nll):,} test images", fontsize=10)
+    figure = new_figure(TWO_COLUMNS, 2.6)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    values = {
+        f"NELBO: mean {found.nelbo.double().mean():.2f}": found.nelbo,
+        f"−log p(x), bound at k = {k:,}: mean {found.nll.double().mean():.2f}": found.nll,
+    }
+    _histograms(left, values, bins=60)
+    left.set(xlabel="nats per image", ylabel="images")
+    gap = found.nelbo - found.nll
+    _histograms(right, {f"mean {gap.double().mean():.2f}": gap}, bins=40, colour=2)
+    right.set(xlabel="NELBO − bound / nats", ylabel="images")
+    figure.suptitle(f"{len(found.nll):,} test images")
     return figure
 
 
+@styled()
 def outputs_of_discriminator(real: Tensor, fake: Tensor) -> Figure:
     """Histograms of a discriminator's outputs of real images and of samples, with their means.
 
@@ -71,53 +96,113 @@ def outputs_of_discriminator(real: Tensor, fake: Tensor) -> Figure:
         real: outputs of real images, (n,).
         fake: outputs of samples, (m,).
     """
-    figure = new_figure(6.5, 3.6)
+    figure = new_figure(TWO_COLUMNS * 0.7, 2.6)
     axes = figure.subplots()
-    edges = torch.linspace(*torch.cat((real, fake)).aminmax(), 61).tolist()
-    for values, name in ((real, "test images"), (fake, "samples")):
-        axes.hist(values.tolist(), bins=edges, density=True, alpha=0.5, label=f"{name}: mean {values.mean():.2f}")
+    values = {f"{name}: mean {part.mean():.2f}": part for part, name in ((real, "test images"), (fake, "samples"))}
+    _histograms(axes, values, bins=60, density=True)
     axes.set(xlabel="output of the discriminator", ylabel="density")
-    axes.margins(y=0.3)  # room for the legend
-    axes.legend(loc="upper right", frameon=False)
     return figure
 
 
+@styled()
 def estimate_by_samples(found: KLEstimates) -> Figure:
-    """The Monte Carlo estimate of the KL against the number of samples, with a band of two standard errors.
+    """The Monte Carlo estimate of the KL against the number L of samples, and its error beside that of 1/√L.
 
     Args:
         found: estimates and errors in nats per image, and the value that they approach.
     """
-    figure = new_figure(7.0, 3.6)
-    axes = figure.subplots()
-    axes.axhline(found.value, color="black", linewidth=1, label=f"{found.method}: {found.value:.5f}")
+    figure = new_figure(TWO_COLUMNS, 2.7)
+    left, right = figure.subplots(1, 2)
     n, estimate, error = found.counts.numpy(), found.estimate.numpy(), found.error.numpy()
+    left.axhline(found.value, color="black", linewidth=1, label=f"{found.method}: {found.value:.5f}")
     low, high = estimate - 2 * error, estimate + 2 * error
-    axes.fill_between(n, low, high, alpha=0.25, linewidth=0, label="± 2 standard errors")
-    axes.plot(n, estimate, marker="o", markersize=3, label=f"Monte Carlo: {estimate[-1]:.5f} at the end")
-    axes.set(xlabel="samples of z an image", ylabel="KL(q ‖ p) / nats per image")
-    # the first point, of one sample, would flatten the rest
-    reach = 2.5 * float(error[1] if len(error) > 1 else error[0])
-    axes.set_ylim(found.value - reach, found.value + reach)
-    axes.grid(alpha=0.25)
-    axes.legend(loc="upper right", frameon=False, ncols=3, fontsize=8)
+    left.fill_between(n, low, high, alpha=0.25, linewidth=0, label="± 2 standard errors")
+    left.plot(n, estimate, marker="o", markersize=2.5, label=f"Monte Carlo: {estimate[-1]:.5f} at the end")
+    left.set(xscale="log", xlabel="samples L of z for each image", ylabel="KL(q ‖ p) / nats per image")
+    left.margins(y=0.25)  # room for the legend
+    left.legend(loc="upper right")
+    right.loglog(n, abs(estimate - found.value), "o", markersize=2.5, color=COLOURS[0], label="|estimate − value|")
+    guide = error[-1] * (n[-1] / n) ** 0.5
+    right.loglog(n, guide, color="black", linewidth=1, label="standard error, ∝ 1/√L")
+    right.set(xlabel="samples L of z for each image", ylabel="error / nats per image")
+    right.legend(loc="lower left")
+    for axes in (left, right):
+        axes.grid()
     return figure
 
 
-def _all_of(history: Sequence[dict[str, float]], criterion: str) -> dict[str, Quantity]:
+def _histograms(axes: Axes, values: dict[str, Tensor], bins: int, density: bool = False, colour: int = 0) -> None:
+    """Histograms over the same bins, each with an outline; all but the first without a filling, so that both are seen.
+
+    Args:
+        axes: axes to draw on.
+        values: the numbers of each histogram, by its name in the legend.
+        bins: number of bins.
+        density: whether the area of each is 1.
+        colour: number of the first one's colour.
+    """
+    edges = torch.linspace(*torch.cat(list(values.values())).float().aminmax(), bins + 1).tolist()
+    for index, (name, numbers) in enumerate(values.items()):
+        style: dict[str, Any] = {"edgecolor": COLOURS[colour + 2 * index], "facecolor": "none", "linewidth": 1.2}
+        if not index:
+            style |= {"facecolor": COLOURS[colour], "linewidth": 0.6, "alpha": 0.5}
+        axes.hist(numbers.tolist(), bins=edges, density=density, histtype="stepfilled", label=name, **style)
+    axes.margins(y=0.3)  # room for the legend
+    axes.legend(loc="upper right")
+
+
+def _all_of(history: History, criterion: str) -> dict[str, Quantity]:
     """The criterion, then every other figure of training or validation, without the number of images."""
     found = [name.split("/", 1) for row in history for name in row if "/" in name]
     others = [name for split, name in found if split in SPLITS and name != "n"]
     return {name: quantity_of(name) for name in (criterion, *others)}
 
 
-def _draw_by_epoch(axes: Axes, history: Sequence[dict[str, float]], name: str) -> None:
-    for prefix, split in SPLITS.items():
-        rows = [(row["epoch"] + 1, row[f"{prefix}/{name}"]) for row in history if f"{prefix}/{name}" in row]
-        if rows:
-            epochs, values = zip(*rows, strict=True)
-            colour = f"C{list(SPLITS).index(prefix)}"  # the same in each panel, whichever splits it has
-            marker = "o" if len(rows) < 12 else None
-            axes.plot(epochs, values, label=split, color=colour, linewidth=1.5, marker=marker, markersize=3)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.25)
+def _values(history: History, name: str) -> list[tuple[float, float]]:
+    """The epochs, counted from 1, and the values of a figure in them."""
+    return [(row["epoch"] + 1, row[name]) for row in history if name in row]
+
+
+def _best_of(history: History, criterion: str) -> Best | None:
+    found = _values(history, f"val/{criterion}") or _values(history, f"train/{criterion}")
+    return Best(*min(found, key=lambda pair: pair[1])) if found else None
+
+
+def _draw_by_epoch(axes: Axes, history: History, name: str) -> None:
+    drawn = [_values(history, f"{prefix}/{name}") for prefix in SPLITS]
+    for values, split, colour in zip(drawn, SPLITS.values(), COLOURS, strict=False):
+        if values:
+            epochs, heights = zip(*values, strict=True)
+            marker = "o" if len(values) < 12 else None  # the same colour in each panel, whichever splits it has
+            axes.plot(epochs, heights, label=split, color=colour, marker=marker, markersize=3)
+    _leave_start_out(axes, drawn)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    axes.grid()
+
+
+def _leave_start_out(axes: Axes, drawn: Sequence[Sequence[tuple[float, float]]]) -> None:
+    """End the axis where the later epochs end, if the first ones would stretch it, and say where they lie."""
+    starts = [max(1, round(WARMING * len(values))) for values in drawn]
+    later = [value for values, start in zip(drawn, starts, strict=True) for _, value in values[start:]]
+    first = [value for values, start in zip(drawn, starts, strict=True) for _, value in values[:start]]
+    if max(map(len, drawn)) < FEW or len(set(later)) < 2:
+        return
+    low, high = min(later), max(later)
+    room = high - low
+    if max(first) > high + room / 2:
+        axes.set_ylim(top=high + 0.15 * room)
+        axes.text(0.02, 0.99, f"↑ {max(first):.4g}", transform=axes.transAxes, fontsize=SMALL, va="top")
+    if min(first) < low - room / 2:
+        axes.set_ylim(bottom=low - 0.15 * room)
+        axes.text(0.02, 0.01, f"↓ {min(first):.4g}", transform=axes.transAxes, fontsize=SMALL, va="bottom")
+    # the end that is not cut
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, min(low, *first) - 0.15 * room), min(top, max(high, *first) + 0.15 * room))
+
+
+def _mark_best(axes: Axes, epoch: float, value: float | None) -> None:
+    """A line at the best epoch, and its value where that is known."""
+    axes.axvline(epoch, color="0.4", linewidth=0.8, linestyle=":")
+    if value is not None:
+        label = f"best: {value:.2f} in epoch {epoch:g}"
+        axes.plot([epoch], [value], "*", color="black", markersize=7, label=label, zorder=3)

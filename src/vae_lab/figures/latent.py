@@ -1,19 +1,26 @@
-"""The latent space in the plane: decoded codes on a grid, and the codes of images as points."""
+"""The latent space in the plane: decoded codes on a grid, the codes of images as points, the KL of its dimensions."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import matplotlib
+import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from vae_lab.figures.images import size_of_each, tile
-from vae_lab.figures.style import new_figure, show
+from vae_lab.figures.images import SUBSCRIPTS, size_of_each, tile
+from vae_lab.figures.style import COLOURS, ONE_COLUMN, TWO_COLUMNS, new_figure, outline, show, styled
 
-DISTINCT = 10  # colours of matplotlib's default cycle
 ROWS = 20  # of a legend
 NAMED = 2 * ROWS  # labels that a legend can hold
+TICKS = 8  # steps between coordinates that are named along a grid, at most
+BARS = 40  # dimensions whose names fit below bars
+ACTIVE = 0.01  # nats: a dimension with less says nothing of the image
+
+Spacing = Literal["linear", "quantiles"]
 
 
 class Plane(NamedTuple):
@@ -26,14 +33,13 @@ class Plane(NamedTuple):
     names: tuple[str, str]
     """Names of the horizontal and the vertical axis."""
 
-    def square(self, n: int, reach: float) -> Tensor:
+    def square(self, line: Tensor) -> Tensor:
         """Codes on a square grid, (n, n, latent); the first row has the largest vertical coordinate.
 
         Args:
-            n: number of codes along each axis.
-            reach: largest coordinate along both axes; the grid spans [−reach, reach]².
+            line: coordinates along both axes, ascending, (n,).
         """
-        line = torch.linspace(-reach, reach, n, device=self.axes.device, dtype=self.axes.dtype)
+        line = line.to(self.axes)
         vertical, horizontal = torch.meshgrid(line.flip(0), line, indexing="ij")
         return self.centre + torch.stack((horizontal, vertical), -1) @ self.axes
 
@@ -47,8 +53,8 @@ class Plane(NamedTuple):
 def latent_plane(codes: Tensor) -> Plane:
     """The plane in which codes are shown: the latent space itself in two dimensions, else its main plane.
 
-    Above two dimensions an axis is a principal axis whose length is the codes' standard deviation along it. In one
-    dimension the second axis is zero.
+    Above two dimensions an axis is a principal axis whose length is the codes' standard deviation along it, and its
+    name says how much of the codes' variance is along it. In one dimension the second axis is zero.
 
     Args:
         codes: codes of images, (n, latent).
@@ -65,63 +71,140 @@ def latent_plane(codes: Tensor) -> Plane:
     axes = axes[:2] * (lengths[:2, None] / len(codes) ** 0.5)
     # an axis and its negative are one axis; the choice must not depend on the library
     axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
-    unit = "principal axis / standard deviations"
-    return Plane(centre, axes, (f"first {unit}", f"second {unit}"))
+    shares = lengths.square() / lengths.square().sum().clamp_min(torch.finfo(codes.dtype).tiny)
+    first, second = (
+        f"{which} principal axis / standard deviations ({share:.0%} of the variance)"
+        for which, share in zip(("first", "second"), shares.tolist(), strict=False)
+    )
+    return Plane(centre, axes, (first, second))
 
 
-def grid(images: Tensor, reach: float, axis_names: tuple[str, str], images_are: str = "means") -> Figure:
+def line_of(n: int, reach: float, spacing: Spacing = "linear") -> Tensor:
+    """n coordinates from −reach to reach, (n,): at even distances, or so that a normal draw falls between each two
+    neighbours with the same probability, z_i = Φ⁻¹(p_i).
+
+    Args:
+        n: number of coordinates.
+        reach: largest coordinate.
+        spacing: ``linear``, or ``quantiles`` of the standard normal.
+
+    >>> line_of(3, 2.0).tolist(), line_of(1, 2.0).tolist()
+    ([-2.0, 0.0, 2.0], [0.0])
+    """
+    if n == 1:
+        return torch.zeros(1)
+    if spacing == "linear":
+        return torch.linspace(-reach, reach, n)
+    end = torch.special.ndtr(torch.tensor(reach, dtype=torch.float64)).item()
+    return torch.special.ndtri(torch.linspace(1 - end, end, n, dtype=torch.float64)).float()
+
+
+@styled()
+def grid(images: Tensor, line: Tensor, axis_names: tuple[str, str], images_are: str = "means") -> Figure:
     """Images decoded from a square grid of codes.
 
     Args:
         images: decoded images, (n, n, channels, height, width); the first row has the largest vertical coordinate.
-        reach: largest coordinate along both axes; the grid spans [−reach, reach]².
+        line: coordinates along both axes, ascending, (n,).
         axis_names: names of the horizontal and the vertical coordinate.
         images_are: what the images are: means, or draws where the decoder has no mean.
     """
     n = len(images)
-    width, height = size_of_each(images, 0.42)
-    figure = new_figure(max(4.5, width * n + 1.1), max(4.5, height * n + 1.1))
+    width, height = size_of_each(images, min(0.55, (TWO_COLUMNS - 0.5) / n))
+    figure = new_figure(max(ONE_COLUMN, width * n + 0.5), max(ONE_COLUMN, height * n + 0.7))
     axes = figure.subplots()
-    edge = reach * n / max(1, n - 1)  # the outermost codes are in the middle of the outermost images
-    picture = tile(images, gap=1)
-    show(axes, picture, (-edge, edge, -edge, edge), aspect=picture.shape[0] / picture.shape[1])
+    picture = tile(images, line=0)
+    # a unit for each image, whose middle is at 0, 1, …
+    show(axes, picture, (-0.5, n - 0.5, -0.5, n - 0.5), aspect=picture.shape[0] / picture.shape[1])
+    reach = line[-1].item()
+    values = [value for value in MaxNLocator(TICKS).tick_values(-reach, reach) if abs(value) <= 1.001 * reach]
+    places, names = np.interp(values, line.numpy(), np.arange(n)), [f"{value:g}".replace("-", "−") for value in values]
+    axes.set_xticks(places, names)
+    axes.set_yticks(places, names)
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
-    figure.suptitle(f"decoded codes over [−{reach:g}, {reach:g}]² ({images_are})", fontsize=10)
+    figure.suptitle(f"decoded codes over [−{line[-1]:g}, {line[-1]:g}]² ({images_are})")
     return figure
 
 
+@styled()
 def scatter(points: Tensor, axis_names: tuple[str, str], labels: Tensor | None, names: Sequence[str] = ()) -> Figure:
-    """Codes of images as points, coloured by label; the legend is left out where there are no labels, or too many.
+    """Codes of images as points in random order, coloured by label, with each label's name in the middle of its points.
 
     Args:
         points: coordinates in the plane, (n, 2).
         axis_names: names of the horizontal and the vertical coordinate.
-        labels: label of each point, (n,), int64; None where the images have none.
+        labels: label of each point, (n,), int64; None where the images have none. The legend and the names in the plane
+            are left out then, and where there are too many to read.
         names: name of each label.
     """
-    points = points.float().cpu()
-    labels = None if labels is None else labels.cpu()
-    shown = [] if labels is None else labels.unique().tolist()
-    has_legend = 0 < len(shown) <= NAMED
-    columns = -(-len(shown) // ROWS)
-    longest = max(len(names[label]) for label in shown) if has_legend else 1
-    figure = new_figure(6.2 + 0.08 * (longest - 1) * columns, 5.2)
+    # a label that is drawn last would cover the others
+    order = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))
+    points = points.float().cpu()[order]
+    labels = torch.zeros(len(points), dtype=torch.long) if labels is None else labels.cpu()[order]
+    shown = labels.unique().tolist() if len(names) else []
+    figure = new_figure(TWO_COLUMNS * 0.75, TWO_COLUMNS * 0.6)
     axes = figure.subplots()
-    for label in shown or [0]:
-        chosen = (points if labels is None else points[labels == label]).numpy()
-        colour, name = _colour(label, len(names)), names[label] if has_legend else None
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=4, alpha=0.6, linewidths=0, color=colour, label=name)
+    colours = [_colour(label, len(names)) for label in labels.tolist()]
+    x, y = points.T.numpy()
+    axes.scatter(x, y, s=4, alpha=0.7, linewidths=0, c=colours, rasterized=True)
+    axes.set_aspect("equal", adjustable="datalim")
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
-    figure.suptitle(f"posterior means of {len(points):,} test images", fontsize=10)
-    if has_legend:
-        legend = axes.legend(
-            title="label", markerscale=4, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, ncols=columns
-        )
-        for handle in legend.legend_handles:
-            if handle is not None:
-                handle.set_alpha(1)
+    figure.suptitle(f"codes of {len(points):,} test images")
+    if 0 < len(shown) <= NAMED:
+        _name_labels(axes, points, labels, names)
     return figure
 
 
+def _name_labels(axes: Axes, points: Tensor, labels: Tensor, names: Sequence[str]) -> None:
+    """A legend, and the name of each label at the median of its points."""
+    shown = labels.unique().tolist()
+    for label in shown:
+        colour, (x, y) = _colour(label, len(names)), points[labels == label].median(0).values.tolist()
+        axes.plot([], [], "o", markersize=4, color=colour, label=names[label])
+        outline(axes.text(x, y, names[label], ha="center", va="center", fontsize=9, fontweight="bold"))
+    columns = -(-len(shown) // ROWS)
+    axes.legend(title="label", loc="center left", bbox_to_anchor=(1, 0.5), ncols=columns, handletextpad=0.1)
+
+
+@styled()
+def kl_of_dimensions(kls: Sequence[Tensor], names: Sequence[str], images: int) -> Figure:
+    """The KL of the dimensions as bars, the 40 largest at most, coloured by latent variable.
+
+    Args:
+        kls: mean KL of the dimensions of each latent variable in nats, (latent,) each.
+        names: name of each latent variable.
+        images: number of images that the means are over.
+    """
+    values = torch.cat(list(kls))
+    order = values.argsort(descending=True)[:BARS]
+    part_of = torch.cat([torch.full((len(part),), i) for i, part in enumerate(kls)])
+    place_in = torch.cat([torch.arange(1, len(part) + 1) for part in kls])
+    figure = new_figure(ONE_COLUMN if len(order) <= BARS / 2 else TWO_COLUMNS, 2.4)
+    axes = figure.subplots()
+    for part, name in enumerate(names):
+        places = (part_of[order] == part).nonzero().flatten()
+        axes.bar(places.tolist(), values[order][places].tolist(), color=COLOURS[part % len(COLOURS)], label=name)
+    axes.set_xticks(range(len(order)), [str(place) for place in place_in[order].tolist()])
+    cut = f", the {BARS} with the largest KL" if len(values) > BARS else ""
+    axes.set(xlabel=f"latent dimension{cut}", ylabel="KL / nats")
+    if len(names) > 1:
+        axes.legend(title="latent variable", ncols=2)
+    active = int((values > ACTIVE).sum())
+    axes.set_title(f"{active} of {len(values)} dimensions above {ACTIVE} nats")
+    figure.suptitle(f"KL {values.sum():.2f} nats, {images:,} test images")
+    return figure
+
+
+def name_of_dimension(dimension: int) -> str:
+    """The name of a latent dimension, counted from 0: z₁, z₂, …
+
+    >>> name_of_dimension(11)
+    'z₁₂'
+    """
+    return f"z{dimension + 1}".translate(SUBSCRIPTS)
+
+
 def _colour(label: int, count: int) -> str | tuple[float, float, float, float]:
-    return f"C{label}" if count <= DISTINCT else matplotlib.colormaps["turbo"](label / (count - 1))
+    if count <= len(COLOURS):
+        return COLOURS[label]
+    return matplotlib.colormaps["viridis"](label / (count - 1))  # neighbours look alike: their names tell them apart

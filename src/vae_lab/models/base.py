@@ -249,6 +249,28 @@ class Model(nn.Module):
         alpha = torch.linspace(0, 1, steps, device=z1.device, dtype=z1.dtype)
         return self.decode(torch.lerp(z1, z2, alpha.view(-1, *[1] * z1.dim())))
 
+    def traverse(self, x: Tensor, dim: int, reach: float = 3.0, steps: int = 11) -> Tensor:
+        """Images of the codes of images in which one dimension is changed.
+
+        Args:
+            x: images, (…, channels, height, width).
+            dim: index of the latent dimension, from 0.
+            reach: it goes from −reach to reach, in units of z.
+            steps: number of its values.
+
+        Returns:
+            Images, (steps, …, channels, height, width).
+
+        Raises:
+            IndexError: if there is no such dimension.
+        """
+        z = self.encode(x)
+        if not 0 <= dim < z.shape[-1]:
+            raise IndexError(f"dim={dim}: the codes have the dimensions 0 to {z.shape[-1] - 1}")
+        codes = z.repeat(steps, *[1] * z.dim())
+        codes[..., dim] = torch.linspace(-reach, reach, steps).to(z).view(-1, *[1] * (z.dim() - 1))
+        return self.decode(codes)
+
     @torch.no_grad()
     def log_prob(self, x: Tensor, k: int = 100) -> Tensor:
         """Importance-weighted lower bound of log p(x) from k draws of z, in nats.

@@ -35,12 +35,22 @@ class HomeFolders(Callback):
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(expanded(folder))}")
 
 
+def looks_at_run(task: str, run_dir: str | None) -> bool:
+    """Whether a command looks at a finished run, and writes into its folder.
+
+    Args:
+        task: name of the task.
+        run_dir: folder of the run, as the command names it.
+    """
+    return task in ("evaluate", "figures") or (task == "estimator_check" and bool(run_dir))
+
+
 def output_dir(task: str, run_dir: str | None, sweep_dir: str | None, resume: str | None, fresh: str) -> str:
     """The folder that a command writes to: a new one, or the run or sweep that it reads.
 
     Args:
         task: name of the task.
-        run_dir: folder of the run that ``task=evaluate`` tests.
+        run_dir: folder of the run that the task looks at.
         sweep_dir: folder of the runs that ``task=report`` reads; it exists.
         resume: run to continue: its folder, or ``last``.
         fresh: folder of a new run.
@@ -51,16 +61,16 @@ def output_dir(task: str, run_dir: str | None, sweep_dir: str | None, resume: st
     """
     if resume:
         return folder_of(expanded(resume))
-    if task in ("train", "estimator_check"):
-        return expanded(fresh)
     if task == "report":
         sweep_dir = expanded(str(sweep_dir))
         for entry in Path(sweep_dir).iterdir():
             if entry.name in REPORT:
                 check_file(entry)
         return sweep_dir
-    if task != "evaluate":
-        raise ConfigError("task", task, "must be train, evaluate, report or estimator_check")
+    if not looks_at_run(task, run_dir):
+        if task in ("train", "estimator_check"):
+            return expanded(fresh)
+        raise ConfigError("task", task, "must be train, evaluate, figures, report or estimator_check")
     if not run_dir:
         raise RunFolderError(f"task={task}: needs a finished run; add run_dir=FOLDER")
     run_dir = expanded(run_dir)

@@ -11,6 +11,7 @@ from vae_lab.errors import ConfigError
 from vae_lab.figures.quantities import quantity_of
 from vae_lab.randomness import fixed_noise
 from vae_lab.training import hardware
+from vae_lab.training.figures import FigureCallback
 from vae_lab.training.measurements import Measurement
 from vae_lab.training.module import Training
 
@@ -35,6 +36,9 @@ def check_before_training(config: DictConfig, trainer: Trainer, training: Traini
     validates = bool(len(loaders["val"]) and trainer.limit_val_batches)
     for measurement in _measurements(trainer):
         measurement.check(data)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, FigureCallback):
+            callback.check(training.model, data)
     _check_criterion(config, trainer, training, validates)
     _check_monitored(config, training, validates)
     if config.get("compile") and not training.loss.can_be_compiled:

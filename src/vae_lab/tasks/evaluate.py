@@ -10,8 +10,8 @@ from hydra.utils import get_class
 from lightning import Trainer
 from omegaconf import DictConfig
 
-from vae_lab.config.build import build_data, build_training
-from vae_lab.config.saved import read_config, read_model, take_place_of_data, without_its_data
+from vae_lab.config.build import build_training
+from vae_lab.config.saved import read_config, without_its_data
 from vae_lab.config.settings import check_overrides, key_of
 from vae_lab.data import ImageDataModule
 from vae_lab.data.binarization import scale
@@ -19,24 +19,23 @@ from vae_lab.errors import ConfigError, NotOffered, RunFolderError
 from vae_lab.evaluation.aggregate import kl_in_two
 from vae_lab.evaluation.bounds import active_units, bits_per_dimension, bounds_of_set, summary
 from vae_lab.figures import curves, images
-from vae_lab.figures.style import render
+from vae_lab.figures.style import Form
 from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
 from vae_lab.runs.folder import RunFolder
 from vae_lab.tasks.checks import check_limit
+from vae_lab.tasks.finished import WHERE, config_for, open_run
 from vae_lab.tasks.gaps import check_gaps, measure_gaps
 from vae_lab.tasks.process import in_sweep
-from vae_lab.tasks.start import set_matmul
 from vae_lab.tasks.summary import facts_of, table, tested
-from vae_lab.tasks.trainer import make_trainer
-from vae_lab.training import hardware
+from vae_lab.tasks.trainer import form_of
 from vae_lab.training.figures import FigureCallback
 from vae_lab.training.measurements import Measurement
 
 log = logging.getLogger(__name__)
 
 # overrides that may come with task=evaluate
-ALLOWED = ("task", "run_dir", "trainer", "threads", "evaluation", "debug", "data.root", "data.file", "hydra")
+ALLOWED = (*WHERE, "trainer", "evaluation", "debug")
 # arguments of the Trainer that say how long and how it trains
 OF_TRAINING = ("max_", "min_", "gradient_clip_", "limit_train_batches", "detect_anomaly", "enable_model_summary")
 COPIES = 20  # samples shown beside the training image that is nearest to them
@@ -56,29 +55,25 @@ def evaluate(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) ->
         UserError: for a mistake that the user can correct.
     """
     saved = _config_for(config, folder, overrides)
-    before = _metrics_before(folder)
-    model, data = read_model(folder, saved), build_data(saved)  # in this order: a refusal names the folder's file
-    hardware.set_threads(config.threads)
-    set_matmul(saved, model)
-    trainer = make_trainer(saved, folder, [], loggers=False)
-    if trainer.world_size > 1:
-        raise ConfigError("trainer.devices", config.trainer.devices, "a finished run is evaluated on one device; use 1")
+    before, form = _metrics_before(folder), form_of(saved)
+    run = open_run(config, saved, folder)
+    model, data, trainer = run
     check_figures_stay(trainer, data, before)
     check_gaps(config.evaluation, data, overrides)
     # device and versions stay those of training; the other facts come from the config
     of_training = {name: before[name] for name in ("device", "versions") if isinstance(before.get(name), str)}
     metrics = before | facts_of(saved, trainer, model) | of_training
     metrics |= tested(trainer, build_training(saved, model), data)
-    model.to(trainer.strategy.root_device, torch.float32).eval()  # trainer.precision may have changed it
-    metrics |= _offered("bounds", lambda: _bounds(model, data, folder, config.evaluation.k))
+    run.to_device()  # trainer.precision may have changed it
+    metrics |= _offered("bounds", lambda: _bounds(model, data, folder, config.evaluation.k, form))
     metrics |= _offered("active units", lambda: _active_units(model, data))
     metrics |= _offered("mutual information", lambda: _kl_in_two(model, data))
     folder.write_metrics(metrics)
     if config.evaluation.gaps:
-        metrics |= _offered("gaps", lambda: measure_gaps(model, data, folder, config.evaluation))
+        metrics |= _offered("gaps", lambda: measure_gaps(model, data, folder, config.evaluation, form))
         folder.write_metrics(metrics)
     if config.evaluation.samples != "none":
-        metrics |= _judge(model, data, folder, config.evaluation.samples)
+        metrics |= _judge(model, data, folder, config.evaluation.samples, form)
     folder.write_metrics(metrics)
     log.info(table(metrics, folder.path))
     return float(metrics[f"test/{model.criterion}"])
@@ -86,7 +81,8 @@ def evaluate(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) ->
 
 def _check(overrides: Sequence[str]) -> None:
     """Refuse overrides that would change what the run is, or change nothing."""
-    reason = "a finished run keeps its own settings, except trainer.*, threads, evaluation.*, data.root and data.file"
+    own = "trainer.*, threads, evaluation.*, figures.*, data.root and data.file"
+    reason = f"a finished run keeps its own settings, except {own}"
     check_overrides(overrides, ALLOWED + (("sweep_dir",) if in_sweep() else ()), reason)
     for override in overrides:
         if (key := key_of(override)).startswith(tuple(f"trainer.{name}" for name in OF_TRAINING)):
@@ -112,8 +108,7 @@ def _config_for(config: DictConfig, folder: RunFolder, overrides: Sequence[str])
     saved = read_config(folder)
     overrides = without_its_data(overrides, saved)
     _check(overrides)
-    saved.trainer = config.trainer
-    take_place_of_data(saved, config, overrides)
+    saved = config_for(config, saved, overrides)
     # only those that draw or measure: the others have nothing to do in a test, or would write checkpoints
     callbacks = {name: node for name, node in (saved.callbacks or {}).items() if node}
     kinds = {name: get_class(node._target_) for name, node in callbacks.items()}
@@ -143,7 +138,7 @@ def _offered(name: str, measure: Callable[[], Figures]) -> Figures:
         return {}
 
 
-def _bounds(model: Model, data: ImageDataModule, folder: RunFolder, k: int) -> Figures:
+def _bounds(model: Model, data: ImageDataModule, folder: RunFolder, k: int, form: Form) -> Figures:
     """The importance-weighted bound of the test set, and its figure."""
     started = time.perf_counter()
     with fixed_noise(0, model.device):
@@ -151,7 +146,7 @@ def _bounds(model: Model, data: ImageDataModule, folder: RunFolder, k: int) -> F
     measured: dict[str, float] = summary(found, k) | {f"nll_iwae_{k}_seconds": time.perf_counter() - started}
     bits = bits_per_dimension(measured[f"nll_iwae_{k}"], model)
     measured |= {} if bits is None else {f"bits_per_dimension_iwae_{k}": bits}
-    render(curves.bounds_of_images(found, k), folder.figures / "bounds.png")
+    form.save(curves.bounds_of_images(found, k), folder.figures / "bounds")
     return {f"test/{name}": value for name, value in measured.items()}
 
 
@@ -166,7 +161,7 @@ def _active_units(model: Model, data: ImageDataModule) -> Figures:
         return {"test/active_units": active_units(model.encode(data.test_images))}
 
 
-def _judge(model: Model, data: ImageDataModule, folder: RunFolder, n: int) -> dict[str, Any]:
+def _judge(model: Model, data: ImageDataModule, folder: RunFolder, n: int, form: Form) -> dict[str, Any]:
     """What a classifier says of samples and codes, and the figure of the samples closest to a training image."""
     if len(data.labels or ()) < 2:
         log.info("samples: left out, the images have no labels that a classifier could learn to tell apart")
@@ -181,12 +176,13 @@ def _judge(model: Model, data: ImageDataModule, folder: RunFolder, n: int) -> di
     net = classifier.classifier(data.folder / "classifier.pt", training, labels, len(data.labels or ()))
     with fixed_noise(0, model.device), torch.no_grad():
         drawn = torch.cat(list(sample_quality.samples_in_parts(model, n)))
-        found, distances, indices = sample_quality.samples_judged(net, drawn, test, training)
+        found, nearest = sample_quality.samples_judged(net, drawn, test, training)
         found |= _offered("labels from codes", lambda: _judge_codes(model, data))
     _, probabilities = net.look(test)
     found["classifier_accuracy"] = (probabilities.argmax(1).cpu() == test_labels).float().mean().item()
-    closest = distances.argsort()[:COPIES]
-    render(images.copies(drawn[closest], scale(training[indices[closest]])), folder.figures / "copies.png")
+    closest = nearest.relative.argsort()[:COPIES]
+    originals = scale(training[nearest.indices[closest]])
+    form.save(images.copies(drawn[closest], originals, nearest.relative[closest]), folder.figures / "copies")
     return {f"judge/{name}": value for name, value in ({"samples": n} | found).items()}
 
 

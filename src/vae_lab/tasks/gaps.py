@@ -12,7 +12,7 @@ from vae_lab.errors import ConfigError
 from vae_lab.evaluation.aggregate import evenly
 from vae_lab.evaluation.gaps import gaps, summary
 from vae_lab.figures.gaps import gaps_of_images
-from vae_lab.figures.style import render
+from vae_lab.figures.style import Form
 from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
 from vae_lab.runs.folder import RunFolder
@@ -40,7 +40,9 @@ def check_gaps(settings: DictConfig, data: ImageDataModule, overrides: Sequence[
         raise ConfigError("evaluation.images", settings.images, reason)
 
 
-def measure_gaps(model: Model, data: ImageDataModule, folder: RunFolder, settings: DictConfig) -> dict[str, Any]:
+def measure_gaps(
+    model: Model, data: ImageDataModule, folder: RunFolder, settings: DictConfig, form: Form
+) -> dict[str, Any]:
     """Figures named gaps/…, and their picture in the run folder.
 
     Args:
@@ -48,6 +50,7 @@ def measure_gaps(model: Model, data: ImageDataModule, folder: RunFolder, setting
         data: data of the run, set up.
         folder: folder of the run.
         settings: config of the evaluation.
+        form: how the picture is saved.
 
     Raises:
         NotOffered: if the model lacks what they need.
@@ -56,5 +59,5 @@ def measure_gaps(model: Model, data: ImageDataModule, folder: RunFolder, setting
     with fixed_noise(0, model.device):
         found = gaps(model, evenly(data.test_images, settings.images), settings.ais_steps, settings.ais_chains)
     figures = summary(found) | {"ais_chains": settings.ais_chains, "ais_steps": settings.ais_steps}
-    render(gaps_of_images(found), folder.figures / "gaps.png")
+    form.save(gaps_of_images(found), folder.figures / "gaps")
     return {f"gaps/{name}": value for name, value in figures.items()} | {"gaps/seconds": time.perf_counter() - started}

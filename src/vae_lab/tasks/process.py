@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vae_lab.config.check import check
 from vae_lab.errors import ConfigError, DiskError, Interrupted, UserError, unusable
 from vae_lab.runs.folder import RunFolder
+from vae_lab.runs.output_folder import looks_at_run
 from vae_lab.runs.resume import next_step
 from vae_lab.training import hardware
 from vae_lab.training.signals import Interruption
@@ -53,7 +54,7 @@ def started(config: DictConfig) -> Iterator[RunFolder]:
     except UserError:
         if rank():
             sys.exit(2)  # the first process says why
-        written.discard_if_empty(with_folder=config.task != "evaluate" and not config.resume)
+        written.discard_if_empty(with_folder=not looks_at_run(config.task, config.run_dir) and not config.resume)
         raise
     except OSError as error:
         raise DiskError(unusable(error)) from error

@@ -13,9 +13,11 @@ from omegaconf import DictConfig, ListConfig
 
 from vae_lab.config.build import build
 from vae_lab.errors import ConfigError
+from vae_lab.figures.style import Form
 from vae_lab.runs.folder import RunFolder
 from vae_lab.tasks.process import in_sweep
 from vae_lab.training.checkpoints import CheckpointFiles
+from vae_lab.training.figures import FigureCallback
 from vae_lab.training.progress import EpochLines, ProgressBar
 
 
@@ -31,7 +33,7 @@ def make_trainer(config: DictConfig, folder: RunFolder, callbacks: Sequence[Call
     Raises:
         ConfigError: if the Trainer, a callback or a logger cannot be made.
     """
-    named = [build(node, f"callbacks.{key}") for key, node in (config.callbacks or {}).items() if node]
+    named = _callbacks(config)
     progress, has_bar = _progress(config.trainer, named)
     trainer = build(
         config.trainer,
@@ -56,6 +58,36 @@ def make_trainer(config: DictConfig, folder: RunFolder, callbacks: Sequence[Call
     assert isinstance(trainer, Trainer)
     _check_made(config.trainer, trainer)
     return trainer
+
+
+def form_of(config: DictConfig) -> Form:
+    """How the figures of a run are saved; a run of an earlier version does not say it.
+
+    Args:
+        config: config of the run.
+    """
+    settings = config.get("figures") or {}
+    return Form(**{name: settings[name] for name in Form._fields if name in settings})
+
+
+def _callbacks(config: DictConfig) -> list[Callback]:
+    """The callbacks that a config names; of those that draw only the chosen ones.
+
+    Raises:
+        ConfigError: if one that is chosen does not draw.
+    """
+    found = {str(key): build(node, f"callbacks.{key}") for key, node in (config.callbacks or {}).items() if node}
+    drawing = {name: callback for name, callback in found.items() if isinstance(callback, FigureCallback)}
+    for callback in drawing.values():
+        callback.form = form_of(config)
+    only = (config.get("figures") or {}).get("only")
+    if only is None:
+        return list(found.values())
+    for name in only:
+        if name not in drawing:
+            reason = f"no callback {name} draws; there are {', '.join(drawing) or 'none'}"
+            raise ConfigError("figures.only", list(only), reason)
+    return [callback for name, callback in found.items() if name in only or name not in drawing]
 
 
 def _progress(trainer: DictConfig, named: Sequence[Callback]) -> tuple[list[Callback], bool]:

@@ -1,10 +1,11 @@
 """The callbacks that a config may name."""
 
 from vae_lab.training.checkpoints import BestCheckpoint, LastCheckpoint
-from vae_lab.training.discriminator_outputs import DiscriminatorOutputs
 from vae_lab.training.figures import (
     Completions,
+    DiscriminatorOutputs,
     Interpolation,
+    KLByDimension,
     LadderSamples,
     LatentGrid,
     LatentScatter,
@@ -13,6 +14,7 @@ from vae_lab.training.figures import (
     RealImages,
     Reconstructions,
     Resolutions,
+    Traversals,
 )
 from vae_lab.training.measurements import SampleQuality
 
@@ -21,6 +23,7 @@ __all__ = [
     "Completions",
     "DiscriminatorOutputs",
     "Interpolation",
+    "KLByDimension",
     "LadderSamples",
     "LastCheckpoint",
     "LatentGrid",
@@ -31,4 +34,5 @@ __all__ = [
     "Reconstructions",
     "Resolutions",
     "SampleQuality",
+    "Traversals",
 ]
