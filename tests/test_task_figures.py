@@ -63,6 +63,7 @@ def test_figures_are_saved_in_the_format_that_the_command_names(tiny_run, kind, 
     words = (f"figures.format={kind}", "figures.dpi=50", "figures.only=[kl_by_dimension]")
     answer = call("task=figures", f"run_dir={tiny_run}", *words)
     assert (answer.code, answer.err) == (0, "")
+    assert len(answer.out.splitlines()) == 1
     assert drawn(tiny_run) == {"nelbo.png", f"kl_by_dimension.{kind}"}
     assert (tiny_run / "figures" / f"kl_by_dimension.{kind}").read_bytes().startswith(start)
 

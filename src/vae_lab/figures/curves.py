@@ -1,7 +1,7 @@
 """Numbers as curves and histograms: figures by epoch, bounds by image, estimates by number of samples."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from matplotlib.axes import Axes
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vae_lab.evaluation.kl_estimates import KLEstimates
 from vae_lab.figures.quantities import Quantity, quantity_of
-from vae_lab.figures.style import COLOURS, SMALL, TWO_COLUMNS, new_figure, styled
+from vae_lab.figures.style import COLOURS, SMALL, TWO_COLUMNS, new_figure, outline, styled
 from vae_lab.models import Bounds
 
 SPLITS = {"train": "training", "val": "validation"}
@@ -191,13 +191,18 @@ def _leave_start_out(axes: Axes, drawn: Sequence[Sequence[tuple[float, float]]])
     room = high - low
     if max(first) > high + room / 2:
         axes.set_ylim(top=high + 0.15 * room)
-        axes.text(0.02, 0.99, f"↑ {max(first):.4g}", transform=axes.transAxes, fontsize=SMALL, va="top")
+        _note(axes, 0.98, "top", f"↑ {max(first):.4g}")
     if min(first) < low - room / 2:
         axes.set_ylim(bottom=low - 0.15 * room)
-        axes.text(0.02, 0.01, f"↓ {min(first):.4g}", transform=axes.transAxes, fontsize=SMALL, va="bottom")
+        _note(axes, 0.02, "bottom", f"↓ {min(first):.4g}")
     # the end that is not cut
     bottom, top = axes.get_ylim()
     axes.set_ylim(max(bottom, min(low, *first) - 0.15 * room), min(top, max(high, *first) + 0.15 * room))
+
+
+def _note(axes: Axes, height: float, side: Literal["top", "bottom"], text: str) -> None:
+    """A small text at an end of the axis, beside the curve that leaves it there."""
+    outline(axes.text(0.17, height, text, transform=axes.transAxes, fontsize=SMALL, va=side))
 
 
 def _mark_best(axes: Axes, epoch: float, value: float | None) -> None:

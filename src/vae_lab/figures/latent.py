@@ -17,7 +17,7 @@ from vae_lab.figures.style import COLOURS, ONE_COLUMN, TWO_COLUMNS, new_figure, 
 ROWS = 20  # of a legend
 NAMED = 2 * ROWS  # labels that a legend can hold
 TICKS = 8  # steps between coordinates that are named along a grid, at most
-BARS = 40  # dimensions whose names fit below bars
+BARS, FEW = 40, 10  # dimensions whose names fit below bars, and whose bars are always shown
 ACTIVE = 0.01  # nats: a dimension with less says nothing of the image
 
 Spacing = Literal["linear", "quantiles"]
@@ -146,7 +146,7 @@ def scatter(points: Tensor, axis_names: tuple[str, str], labels: Tensor | None, 
     axes = figure.subplots()
     colours = [_colour(label, len(names)) for label in labels.tolist()]
     x, y = points.T.numpy()
-    axes.scatter(x, y, s=4, alpha=0.7, linewidths=0, c=colours, rasterized=True)
+    axes.scatter(x, y, s=3, linewidths=0, c=colours, rasterized=True)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
     figure.suptitle(f"codes of {len(points):,} test images")
@@ -168,7 +168,9 @@ def _name_labels(axes: Axes, points: Tensor, labels: Tensor, names: Sequence[str
 
 @styled()
 def kl_of_dimensions(kls: Sequence[Tensor], names: Sequence[str], images: int) -> Figure:
-    """The KL of the dimensions as bars, the 40 largest at most, coloured by latent variable.
+    """The KL of the dimensions as bars, the largest ones, coloured by latent variable.
+
+    All of the active dimensions are shown, and at least ten, but no more than 40.
 
     Args:
         kls: mean KL of the dimensions of each latent variable in nats, (latent,) each.
@@ -176,20 +178,22 @@ def kl_of_dimensions(kls: Sequence[Tensor], names: Sequence[str], images: int) -
         images: number of images that the means are over.
     """
     values = torch.cat(list(kls))
-    order = values.argsort(descending=True)[:BARS]
+    active = int((values > ACTIVE).sum())
+    order = values.argsort(descending=True)[: min(BARS, max(active, FEW))]
     part_of = torch.cat([torch.full((len(part),), i) for i, part in enumerate(kls)])
     place_in = torch.cat([torch.arange(1, len(part) + 1) for part in kls])
     figure = new_figure(ONE_COLUMN if len(order) <= BARS / 2 else TWO_COLUMNS, 2.4)
     axes = figure.subplots()
     for part, name in enumerate(names):
         places = (part_of[order] == part).nonzero().flatten()
-        axes.bar(places.tolist(), values[order][places].tolist(), color=COLOURS[part % len(COLOURS)], label=name)
+        if len(places):
+            heights, colour = values[order][places].tolist(), COLOURS[part % len(COLOURS)]
+            axes.bar(places.tolist(), heights, color=colour, label=name)
     axes.set_xticks(range(len(order)), [str(place) for place in place_in[order].tolist()])
-    cut = f", the {BARS} with the largest KL" if len(values) > BARS else ""
+    cut = f", the {len(order)} with the largest KL" if len(values) > len(order) else ""
     axes.set(xlabel=f"latent dimension{cut}", ylabel="KL / nats")
     if len(names) > 1:
         axes.legend(title="latent variable", ncols=2)
-    active = int((values > ACTIVE).sum())
     axes.set_title(f"{active} of {len(values)} dimensions above {ACTIVE} nats")
     figure.suptitle(f"KL {values.sum():.2f} nats, {images:,} test images")
     return figure

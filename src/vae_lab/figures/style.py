@@ -20,7 +20,8 @@ from vae_lab.files.atomic import replacing
 
 DPI = 200
 ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0  # inches: the widths of a journal's text
-WIDEST = 2**16 - 1  # pixels: matplotlib draws no larger picture
+WIDEST = 2**16 - 1  # pixels along a side: matplotlib draws no larger picture
+MOST = 10**8  # pixels of a picture, which take 400 MB
 SMALL = 6.5  # points, of notes inside a figure
 
 # Ten colours that people with every kind of colour vision can tell apart. Source: Petroff, Accessible Color Sequences
@@ -146,7 +147,7 @@ def render(figure: Figure, file: Path, dpi: float = DPI, about: str = "") -> np.
     Args:
         figure: figure to save.
         file: path of the file, whose ending says the format; missing folders are made.
-        dpi: pixels per inch, of a pdf or svg those of its images; lower where a picture would be too wide.
+        dpi: pixels per inch, of a pdf or svg those of its images; lower where a picture would be too large.
         about: what the file says of itself in its description.
 
     Returns:
@@ -157,7 +158,8 @@ def render(figure: Figure, file: Path, dpi: float = DPI, about: str = "") -> np.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     kind = file.suffix[1:]
-    figure.dpi = min(dpi, WIDEST / max(figure.get_size_inches()))
+    width, height = figure.get_size_inches()
+    figure.dpi = min(dpi, WIDEST / max(width, height), (MOST / (width * height)) ** 0.5)
     canvas = FigureCanvasAgg(figure)
     with replacing(file) as out:
         figure.savefig(out, format=kind, dpi=figure.dpi, metadata=_metadata(kind, about))

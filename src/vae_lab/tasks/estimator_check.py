@@ -22,6 +22,7 @@ from vae_lab.tasks.trainer import form_of
 
 log = logging.getLogger(__name__)
 
+IMAGES = 256  # of a finished run, at most, as in the course sheet
 LARGEST = 3901  # samples of z for each image, as in the course sheet
 COUNTS = torch.logspace(0, torch.tensor(float(LARGEST)).log10().item(), 40).round().long().unique()
 
@@ -62,6 +63,7 @@ def _of_finished(config: DictConfig, folder: RunFolder, overrides: Sequence[str]
     run.to_device()
     with fixed_noise(saved.seed, run.model.device):
         x, _ = next(iter(run.data.train_dataloader()))
+        x = x[:IMAGES]
         found = _measured(run.model, x, saved)
     return _report(found, len(x), saved, folder)
 

@@ -100,6 +100,7 @@ def _quiet_lightning() -> None:
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.WARNING)
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells each table of a font that a PDF does not need
     for callback in ("early_stopping", "model_summary"):  # they speak only where the config asks for it
         logging.getLogger(f"lightning.pytorch.callbacks.{callback}").setLevel(logging.INFO)
     warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU.*")  # it is refused
