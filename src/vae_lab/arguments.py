@@ -19,6 +19,7 @@ from vae_lab.errors import UserError
 from vae_lab.paths import CONF, argument, expanded, quoted
 
 FOLDERS = ("run_dir", "resume", "sweep_dir", "data.root", "data.file", "hydra.run.dir", "hydra.sweep.dir")  # keys
+AS_TEXT = (*FOLDERS, "report.baseline")  # keys whose values Hydra's grammar would take apart
 SWEPT_FOLDERS = ("run_dir", "data.root", "data.file")  # those that may differ between the runs of a sweep
 NOTHING = ("", "null", "none", "None", "[]", "{}", "false")  # ways to write that a group has no member
 
@@ -152,10 +153,10 @@ def _is_open(text: str) -> bool:
 
 
 def _folder_quoted(override: str, is_multirun: bool) -> str:
-    """An override; where it names a folder, with ~ as the home folder, and as a text that Hydra does not parse."""
+    """An override; a folder with ~ as the home folder, and it and a baseline as a text that Hydra does not parse."""
     key, equals, path = override.partition("=")
     name = key.lstrip("+")
-    if name not in FOLDERS or not equals or key.startswith("~"):
+    if name not in AS_TEXT or not equals or key.startswith("~"):
         return override
     home = expanded(path)
     is_sweep = is_multirun and name in SWEPT_FOLDERS and "," in path and not Path(home).exists()

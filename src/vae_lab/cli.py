@@ -97,9 +97,10 @@ def _report(config: DictConfig) -> None:
         log = Path(HydraConfig.get().runtime.output_dir) / name
         if log.is_file() and log.stat().st_size == 0:
             log.unlink()  # a report logs nothing
-    check_overrides(HydraConfig.get().overrides.task, ("task", "sweep_dir", "hydra"), "a report takes only sweep_dir")
+    allowed = ("task", "sweep_dir", "report.baseline", "hydra")
+    check_overrides(HydraConfig.get().overrides.task, allowed, "a report takes only sweep_dir and report.baseline")
     # checked again: a multirun and an explicit hydra.run.dir skip the check inside hydra.run.dir
-    report.write(Path(_output_dir(config.task, config.run_dir, config.sweep_dir, None, "")))
+    report.write(Path(_output_dir(config.task, config.run_dir, config.sweep_dir, None, "")), config.report.baseline)
 
 
 def main() -> None:

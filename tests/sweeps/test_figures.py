@@ -6,9 +6,9 @@ import pytest
 
 from helpers import assert_nothing_is_cut_off
 from vae_lab.figures import sweeps as figures
+from vae_lab.figures.learning_curves import NAMED, LearningCurve, learning_curves
 from vae_lab.figures.quantities import Quantity
-from vae_lab.figures.sweep_axes import Axis, Measured
-from vae_lab.figures.sweeps import NAMED, LearningCurve
+from vae_lab.figures.sweep_axes import Axis, Measured, rank_colour
 
 LRS = [1e-4, 1e-3, 1e-2]
 LR = Axis("optimizer.lr", [1e-4, 1e-3, 1e-2, 1e-4, 1e-3], LRS)
@@ -16,7 +16,17 @@ PRIOR = Axis("prior", ["mixture", "mixture", "mixture", "vamp", "vamp"], ["mixtu
 DEPTH = Axis("hidden_dims", ["[256,256]", "[64]", "[64]", "[64]", "[64]"], ["[64]", "[256,256]"])
 NELBO = Quantity("NELBO", "nats per image")
 VALIDATION = Quantity("validation NELBO", "nats per image")
+KL = Quantity("validation KL", "nats per image")
+RECONSTRUCTION = Quantity("validation reconstruction", "nats per image")
 NELBOS = [Measured(101, 0.2), Measured(99, 0.3), Measured(105), Measured(100, 0.1), Measured(1e6)]
+
+
+def curve(label, *seeds):
+    """A setting whose seeds have these values after epochs 1, 2, …"""
+    return LearningCurve(label, [list(enumerate(values, 1)) for values in seeds])
+
+
+CURVES = [curve(f"optimizer.lr=0.00{i}", [200, 110 + i, 100 + i]) for i in range(9)]
 
 
 def made():
@@ -29,9 +39,9 @@ def made():
         "parallel": figures.parallel([LR, PRIOR, DEPTH], NELBOS, VALIDATION),
         "seeds": figures.seeds({"test NELBO": [("0", 99.0), ("1", 100.0)]}, NELBO),
         "one seed": figures.seeds({"test NELBO": [("0", 99.0)]}, NELBO),
-        "curves": figures.learning_curves(
-            [LearningCurve(f"optimizer.lr=0.00{i}", [1, 2, 3], [200, 110 + i, 100 + i]) for i in range(9)], VALIDATION
-        ),
+        "curves": learning_curves({VALIDATION: CURVES}),
+        "curves and terms": learning_curves({VALIDATION: CURVES, KL: CURVES, RECONSTRUCTION: CURVES}),
+        "curves of a phone": learning_curves({VALIDATION: CURVES, KL: CURVES}, columns=1),
     }
 
 
@@ -68,13 +78,10 @@ def test_the_heat_map_says_the_numbers_and_frames_the_best():
 
 
 def test_a_diverged_run_does_not_flatten_the_curves():
-    curves = [
-        *(LearningCurve(str(i), [1, 2], [120, 100 + i]) for i in range(4)),
-        LearningCurve("diverged", [1, 2], [1e5, 1e6]),
-    ]
-    axes = figures.learning_curves(curves, NELBO).axes[0]
+    curves = [*(curve(str(i), [120, 100 + i]) for i in range(4)), curve("diverged", [1e5, 1e6], [1e5, 1e6])]
+    axes = learning_curves({NELBO: curves}).axes[0]
     assert axes.get_ylim()[1] < 200
-    assert any("above" in text.get_text() for text in axes.texts)
+    assert [text.get_text() for text in axes.texts] == ["↑ 2 runs above"]
 
 
 def test_only_the_best_curves_are_named():
@@ -86,11 +93,45 @@ def test_only_the_best_curves_are_named():
     assert len(figure.axes[0].lines) == 9
 
 
-def test_seeds_of_one_setting_share_colour_and_name():
-    curves = [LearningCurve("a", [1], [1.0]), LearningCurve("a", [1], [2.0]), LearningCurve("b", [1], [3.0])]
-    figure = figures.learning_curves(curves, NELBO)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
-    assert len({line.get_color() for line in figure.axes[0].lines}) == 2
+def test_the_terms_stand_beside_the_criterion_and_below_it_where_there_is_no_room():
+    titles = [axes.get_title() for axes in made()["curves and terms"].axes]
+    assert titles == ["validation NELBO", "validation KL", "validation reconstruction"]
+    wide, narrow = made()["curves and terms"], made()["curves of a phone"]
+    assert wide.get_figwidth() > wide.get_figheight()
+    assert narrow.get_figwidth() < narrow.get_figheight()
+
+
+def test_a_setting_is_its_mean_and_a_band_of_one_standard_deviation():
+    seeds = [[10.0, 6.0, 5.0], [12.0, 8.0, 4.0], [14.0, 7.0, 6.0]]
+    axes = learning_curves({NELBO: [curve("a", *seeds), curve("b", [20, 20, 20])]}).axes[0]
+    lines = {line.get_color(): line for line in axes.lines}
+    mean = next(line for line in lines.values() if line.get_ydata()[0] == 12)
+    assert mean.get_xdata() == pytest.approx([1, 2, 3])
+    assert mean.get_ydata() == pytest.approx([12, 7, 5])
+    (band,) = axes.collections
+    corners = band.get_paths()[0].vertices
+    for epoch, values in enumerate(zip(*seeds, strict=True), 1):
+        low, high = (statistics.mean(values) + sign * statistics.stdev(values) for sign in (-1, 1))
+        found = corners[corners[:, 0] == epoch][:, 1]
+        assert found.min() == pytest.approx(low)
+        assert found.max() == pytest.approx(high)
+
+
+def test_a_mean_ends_where_the_first_seed_ends_and_the_longer_one_goes_on_alone():
+    axes = learning_curves({NELBO: [curve("a", [10, 8, 7, 6], [12, 10])]}).axes[0]
+    alone, mean = sorted(axes.lines, key=lambda line: -max(line.get_xdata()))
+    assert list(mean.get_ydata()) == [11, 9]
+    assert (list(alone.get_xdata()), list(alone.get_ydata())) == ([2, 3, 4], [8, 7, 6])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 50])
+def test_every_rank_has_a_colour_that_can_be_seen_on_white(count):
+    def luminance(colour):  # of WCAG 2.2
+        red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3])
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    for rank in range(count):
+        assert 1.05 / (luminance(rank_colour(rank, count)) + 0.05) >= 3
 
 
 def spread_of(settings):
@@ -133,10 +174,8 @@ def test_only_diverged_runs_are_cut_off_and_they_are_counted(name):
 
 
 def test_the_curves_show_the_end_of_every_run_that_did_not_diverge():
-    curves = [
-        LearningCurve(str(end), range(100), [500, *[end + 20 / (i + 1) for i in range(99)]]) for end in (95, 97, 140)
-    ]
-    axes = figures.learning_curves(curves, NELBO).axes[0]
+    curves = [curve(str(end), [500, *[end + 20 / (i + 1) for i in range(99)]]) for end in (95, 97, 140)]
+    axes = learning_curves({NELBO: curves}).axes[0]
     low, high = axes.get_ylim()
     assert low < 95
     assert 141 < high < 300

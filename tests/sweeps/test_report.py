@@ -1,23 +1,44 @@
 """The report over run folders: sweep.csv, report.html, the terminal, and the columns of TensorBoard."""
 
+import base64
 import csv
+import hashlib
 import json
+import os
 import re
 import shlex
 from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from matplotlib import image
 
-from helpers import IMPORTS_TOLD, finish, start
+from helpers import IMPORTS_TOLD, call, finish, start
 from vae_lab.paths import CONF
-from vae_lab.sweeps import report
+from vae_lab.sweeps import html_report, pictures, report
 from vae_lab.sweeps.plots import drawn
 from vae_lab.sweeps.sweep import Sweep
+from vae_lab.sweeps.table_files import latex, markdown
+from vae_lab.sweeps.tables import Cell, Column, Table
 from vae_lab.tasks.summary import hparams_of
 from vae_lab.training.loggers import TensorBoard
 
-PNG = b"\x89PNG\r\n\x1a\n"
+SCRIPT = (Path(html_report.__file__).parent / "report_script.js").read_text()
+
+
+def samples(file, title=True):
+    """A picture as runs leave it: a title, and below it two rows of dark squares on white."""
+    picture = np.ones((100, 200))
+    if title:
+        picture[2:5, 80:120] = 0
+    for top in (20, 60):
+        for left in range(10, 190, 40):
+            picture[top : top + 30, left : left + 30] = 0.2
+    file.parent.mkdir(exist_ok=True)
+    image.imsave(file, picture, cmap="gray", vmin=0, vmax=1, format="png")
 
 
 @pytest.fixture
@@ -26,8 +47,7 @@ def sweep(make_run, tmp_path):
     for lr, nelbo in (("0.001", 100.0), ("0.01", 110.0)):
         for seed in (0, 1, 2):
             run = make_run(f"optimizer.lr={lr}", f"seed={seed}", nelbo=nelbo + seed)
-            (run / "figures").mkdir()
-            (run / "figures" / "samples.png").write_bytes(PNG)
+            samples(run / "figures" / "samples.png")
     failed = make_run("optimizer.lr=1.0", "seed=0", nelbo=None)
     (failed / "failure.txt").write_text("epoch 0: the loss was not finite\n")
     make_run("optimizer.lr=1.0", "seed=1", nelbo=None)
@@ -49,7 +69,10 @@ def test_the_program_reports_without_torch(sweep, tmp_path):
     assert "python -m vae_lab optimizer.lr=0.001" in done.stdout
     assert "the loss was not finite" in done.stdout
     written = {path.name for path in sweep.iterdir() if path.is_file()}
-    assert written == {"sweep.csv", "report.html"}
+    assert written == {
+        *("sweep.csv", "report.html", "table.md", "table.tex"),
+        *("settings.pdf", "learning_curves.pdf"),
+    }
 
 
 def test_the_csv_has_a_row_for_each_run(sweep):
@@ -67,12 +90,13 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.sources, self.text = [], [], ""
+        self.tags, self.sources, self.text, self.attributes = [], [], "", []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.sources += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        self.attributes += [(tag, *attribute) for attribute in attrs]
 
     def handle_data(self, data):
         self.text += data
@@ -82,10 +106,13 @@ def test_the_page_holds_everything_itself(sweep):
     report.write(sweep)
     text = (sweep / "report.html").read_text()
     page = Page(text)
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1  # ours, the only one that the page allows
+    allowed = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    assert f"<script>{SCRIPT}</script>" in text
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'" in text
     assert page.sources
     assert all(source.startswith("data:") for source in page.sources)
-    assert not re.search(r"https?://|@import|url\(", text)
+    assert not re.search(r"https?://|@import|url\(|fetch|XMLHttp|innerHTML|eval", text)
     assert page.tags.count("img") == 2 + 2  # two figures, the samples of both settings
     for shown in ("102.00 ± 1.00", "optimizer.lr=0.001", "12.2 standard errors", "dynamic", "cpu (1 threads)"):
         assert shown in page.text
@@ -103,7 +130,7 @@ def test_what_strangers_wrote_is_shown_and_not_obeyed(make_run, tmp_path):
     (failed / "failure.txt").write_text(bad)
     report.write(tmp_path / "sweep")
     page = Page((tmp_path / "sweep" / "report.html").read_text())
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1
     assert page.tags.count("img") == 2
     assert all(source.startswith("data:") for source in page.sources)
     assert page.text.count("<script>alert(1)</script>") >= 3
@@ -115,7 +142,7 @@ def test_the_name_of_a_stranger_s_criterion_is_shown_and_not_obeyed(make_run, tm
     make_run("latent_dim=4", criterion="<script>alert(1)</script>{{ 7 * 7 }}")
     report.write(tmp_path / "sweep")
     page = Page((tmp_path / "sweep" / "report.html").read_text())
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1
     assert page.tags.count("img") == 2
     assert f"test {'x' * 60}" in page.text
     assert "criterion is not a name" in page.text
@@ -161,7 +188,7 @@ def test_each_number_of_swept_keys_has_its_figure(make_run, tmp_path, overrides,
     for index, items in enumerate(overrides):
         make_run(*items, nelbo=100.0 + index)
     report.write(tmp_path / "sweep")
-    found = list(drawn(Sweep(tmp_path / "sweep")))
+    found = [each.heading for each in drawn(Sweep(tmp_path / "sweep")).values()]
     assert found[0].endswith(heading)
     assert found[1] == "Learning curves"
 
@@ -181,7 +208,7 @@ def test_figures_of_two_kinds_are_not_ranked_silently(make_run, tmp_path, capsys
     page = (tmp_path / "sweep" / "report.html").read_text().partition("</style>")[2]
     for text in (capsys.readouterr().out, page):
         assert "not on one scale" in text
-        for word in ("best:", "Best setting", "Next best", "of the best", "standard error", "python -m vae_lab"):
+        for word in ("best:", "Best setting", "Next best", "the best", "standard error", "python -m vae_lab"):
             assert word not in text
     assert "No run finished" not in page
 
@@ -282,3 +309,175 @@ def test_hparams_of_all_runs_are_the_columns_of_tensorboard(tmp_path):
     assert (found[0]["prior"].string_value, found[1]["prior"].string_value) == ("standard_normal", "mixture")
     assert found[1]["prior.components"].number_value == 10
     assert "encoder.hidden_dims" not in found[0]
+
+
+def test_the_report_has_its_tables_as_markdown_and_latex(sweep):
+    report.write(sweep, "optimizer.lr=1e-3")
+    lines = (sweep / "table.md").read_text().splitlines()
+    assert lines[0] == "## All settings"
+    head, rule, best, other = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:6])
+    assert len(head) == len(rule) == len(best)
+    row = dict(zip(head, other, strict=True))
+    assert (row["optimizer.lr"], row["seeds"], row["test NELBO"]) == ("0.01", "3", "112.00 ± 1.00")
+    # three seeds with a variance of 1 in each setting
+    assert row["gap to best"] == row["against baseline"] == "+10.00 ± 0.82"
+    assert row["p (Holm)"] == "\\< 0.001"
+    assert dict(zip(head, best, strict=True))["gap to best"] == "–"
+    text = (sweep / "table.tex").read_text()
+    assert "0.01 & 3 & 111.00 $\\pm$ 1.00 & 112.00 $\\pm$ 1.00 & +10.00 $\\pm$ 0.82" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
+    assert (sweep / "learning_curves.pdf").read_bytes().startswith(b"%PDF")
+    assert (sweep / "settings.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_table_for_latex_and_markdown_takes_no_word_of_a_stranger_for_its_own():
+    bad = "\\input{/etc/passwd} $x$ & a_b #1 %\n\\\\ | [x](http://y) <b> {~^}"
+    table = Table(bad, [Column(bad, False), Column("n")], [[Cell(bad), Cell("-1.00", -1.0)]], bad)
+    written = latex([table])
+    assert "-1.00" not in written
+    assert "$-$1.00" in written
+    for line in written.splitlines():
+        if "etc" in line and "label" not in line:
+            assert r"\textbackslash{}input\{/etc/passwd\} \$x\$ \& a\_b \#1 \% \textbackslash{}" in line
+    row = next(line for line in written.splitlines() if line.strip().endswith(r"$-$1.00 \\"))
+    assert len(re.findall(r"(?<!\\)&", row)) == 1
+    row = markdown([table]).splitlines()[-3]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 3
+    assert r"\[x\](http://y) \<b\>" in row
+
+
+def test_parameters_and_seconds_are_shown_and_that_sizes_differ_is_said(make_run, tmp_path, capsys):
+    make_run("prior=vamp", "loss=sgvb", nelbo=99.0, parameters=1_053_404, **{"train/seconds": 61.5})
+    make_run("prior=standard_normal", "loss=sgvb", nelbo=100.0, parameters=661_404)
+    report.write(tmp_path / "sweep")
+    page = (tmp_path / "sweep" / "report.html").read_text()
+    for text in (capsys.readouterr().out, page):
+        assert "1,053,404" in text
+        assert "61.5" in text
+        assert "0.66 M parameters (prior=standard_normal) to 1.05 M (prior=vamp)" in text
+
+
+@pytest.mark.parametrize(
+    ("baseline", "reason"),
+    [
+        ("optimizer.lr=0.5", "no finished setting has it; optimizer.lr is 0.001, 0.01"),
+        ("optimizer.lr=1.0", "no finished setting has it"),  # its runs failed
+        ("lr=0.001", "no finished run has the key lr, did you mean optimizer.lr?"),
+        ("loss=kl", "2 settings have it; name one of them by adding optimizer.lr"),
+        ("standard_normal", "must be a setting as the report shows it"),
+        ("optimizer.lr=", "must be a setting as the report shows it"),
+    ],
+)
+def test_a_baseline_that_is_not_in_the_sweep_is_refused_with_one_line(sweep, monkeypatch, baseline, reason):
+    monkeypatch.chdir(sweep.parent)
+    answer = call("task=report", "sweep_dir=sweep", f"report.baseline={baseline}")
+    assert answer.code == 2
+    (line,) = answer.err.splitlines()
+    assert line.startswith(f"vae_lab: report.baseline={baseline}: ")
+    assert reason in line
+    assert not list(sweep.glob("*.*ml"))
+
+
+@pytest.mark.parametrize("baseline", ["optimizer.lr=1e-2", "optimizer.lr=0.01  loss=kl", "loss=kl,optimizer.lr=0.01"])
+def test_all_settings_are_tested_against_the_baseline(sweep, monkeypatch, baseline):
+    monkeypatch.chdir(sweep.parent)
+    answer = call("task=report", "sweep_dir=sweep", f"report.baseline={baseline}")
+    assert answer.code == 0, answer.err
+    for text in (answer.out, Page((sweep / "report.html").read_text()).text):
+        assert "-10.00 ± 0.82" in text
+        assert "Against the baseline optimizer.lr=0.01, of 1 tested: 1 better, 0 worse, 0 that can be chance" in text
+
+
+def test_a_baseline_with_one_seed_is_not_tested(make_run, tmp_path, capsys):
+    for lr in ("0.001", "0.01"):
+        make_run(f"optimizer.lr={lr}")
+    report.write(tmp_path / "sweep", "optimizer.lr=0.01")
+    assert "Against the baseline optimizer.lr=0.01: what is chance is not known" in capsys.readouterr().out
+
+
+def test_columns_can_be_sorted_by_their_numbers(sweep):
+    report.write(sweep)
+    page = Page((sweep / "report.html").read_text())
+    orders = [float(value) for tag, name, value in page.attributes if (tag, name) == ("td", "data-order")]
+    assert {1.0, 2.0, 0.001, 0.01, 101.0, 102.0, 111.0, 112.0, 10.0} <= set(orders)
+    assert page.tags.count("button") == page.tags.count("th") - 3  # what is not finished has no order
+
+
+def test_samples_are_shown_without_their_titles_and_at_one_size(tmp_path):
+    for title in (True, False):
+        samples(tmp_path / "figures" / f"{title}.png", title)
+    titled, bare = (pictures.grid_of(tmp_path / "figures" / f"{title}.png") for title in (True, False))
+    assert titled == bare
+    assert image.imread(BytesIO(titled)).shape[:2] == (70, 190)
+
+
+def bomb(file):
+    """A small file that says that it holds a picture of 10¹⁰ pixels."""
+    samples(file)
+    content = file.read_bytes()
+    file.write_bytes(content[:16] + (100_000).to_bytes(4, "big") * 2 + content[24:])
+
+
+@pytest.mark.parametrize("kind", ["text", "cut off", "folder", "svg", "pixels", "pipe", "missing"])
+def test_what_is_no_picture_is_left_out(tmp_path, kind):
+    file = tmp_path / "figures" / "samples.png"
+    file.parent.mkdir()
+    make = {
+        "text": lambda: file.write_text("<script>alert(1)</script>"),
+        "cut off": lambda: (samples(file), file.write_bytes(file.read_bytes()[:60])),
+        "folder": file.mkdir,
+        "svg": lambda: file.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>'),
+        "pixels": lambda: bomb(file),
+        "pipe": lambda: os.mkfifo(file),
+        "missing": lambda: None,
+    }
+    make[kind]()
+    assert pictures.grid_of(file) is None
+
+
+EVALUATED = {
+    "test/nll_iwae_100": 95.0,
+    "test/active_units": 9,
+    "test/mutual_information": 8.9,
+    "test/marginal_kl": 3.25,
+    "gaps/total": 4.5,
+    "gaps/approximation": 1.5,
+    "gaps/amortisation": 3.0,
+    "judge/samples": 10000,
+    "judge/frechet_distance": 75.15,
+    "judge/frechet_distance_of_training_images": 3.69,
+    "judge/precision": 0.8712,
+    "judge/recall": 0.5,
+    "judge/precision_of_training_images": 0.9444,
+    "judge/recall_of_training_images": 0.9555,
+}
+
+
+def test_what_evaluation_measured_joins_the_report(make_run, tmp_path):
+    for seed in (0, 1):
+        make_run("latent_dim=2", f"seed={seed}", **EVALUATED | {"test/nll_iwae_5000": 94.0, "gaps/total": 4.5 + seed})
+    make_run("latent_dim=3", **EVALUATED)
+    make_run("latent_dim=4", nelbo=120.0)
+    report.write(tmp_path / "sweep")
+    page = Page((tmp_path / "sweep" / "report.html").read_text())
+    titles = re.findall(r"^## (.*)$", (tmp_path / "sweep" / "table.md").read_text(), re.MULTILINE)
+    assert titles == ["All settings", "Bounds, codes and gaps", "Samples, judged by a classifier"]
+    for text in ("−log p(x), k = 100", "95.00", "5.00 ± 0.71", "3.25", "amortisation", "0.871", "75.15", "real images"):
+        assert text in page.text
+    assert "k = 5,000" not in page.text  # fewer settings have it
+    of_real = page.text[page.text.index("real images") :]
+    for text in ("3.69", "0.944", "0.956"):
+        assert text in of_real
+
+
+def test_a_gan_has_precision_recall_and_balance_beside_its_criterion(make_run, tmp_path, capsys):
+    for dim, value in ((2, 30.0), (3, 40.0)):
+        measured = {"test/class_balance": 0.9876, "judge/precision": 0.25, "judge/recall": 0.75}
+        make_run(f"latent_dim={dim}", nelbo=value, criterion="frechet_distance", **measured)
+    report.write(tmp_path / "sweep")
+    said = capsys.readouterr().out
+    head = next(line for line in said.splitlines() if "gap to best" in line)
+    places = [head.index(word) for word in ("test Fréchet distance", "gap to best", "precision", "recall", "balance")]
+    assert places == sorted(places)
+    for text in ("0.250", "0.750", "0.988"):
+        assert text in said

@@ -8,7 +8,7 @@ from scipy import special
 
 from vae_lab.config.settings import name_of, shown
 from vae_lab.errors import RunFolderError
-from vae_lab.sweeps.best_setting import difference
+from vae_lab.sweeps.comparisons import difference
 from vae_lab.sweeps.runs import BEST, TEST, find
 from vae_lab.sweeps.sweep import Sweep
 

@@ -18,7 +18,7 @@ from vae_lab.paths import CONF, expanded, quoted
 from vae_lab.runs.saved_config import read_config
 
 # what a command says, and the run that is repeated does not: which folders, and what follows from the data
-OF_COMMAND = ("run_dir", "sweep_dir", "resume", "image_shape", "hydra", "data.root")
+OF_COMMAND = ("run_dir", "sweep_dir", "resume", "image_shape", "hydra", "data.root", "report")
 MEMBERS = ("callbacks", "logger")  # groups of any number of parts, each under its name
 RECIPES = ("debug", "sweep")  # groups whose files set keys of the whole config
 ABSENT = object()

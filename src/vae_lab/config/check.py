@@ -31,6 +31,7 @@ LIMITS: dict[str, Any] = {
     "threads": Annotated[int, Field(ge=1, le=1024)] | Literal["auto"],
     "matmul": Literal["auto", "onednn", "torch"],
     "start_at_data_mean": bool,
+    "report.baseline": str | None,
     "training.ema": Annotated[float, Field(ge=0, lt=1)],
     "evaluation.k": Size,
     "evaluation.samples": Annotated[int, Field(ge=2)] | Literal["none"],

@@ -63,7 +63,8 @@ def check_keys(plain: Mapping[Any, Any]) -> None:
             raise ConfigError(name, plain.get(name), f"must be names with a part each; to have none, use {name}=none")
         if name not in plain and (name in _values() or name in PLAIN):
             raise ConfigError(name, None, "must be there; the program needs it")
-    known = {group: OmegaConf.load(CONF / group / "default.yaml") for group in PLAIN} | {"training": primary().training}
+    known = {group: OmegaConf.load(CONF / group / "default.yaml") for group in PLAIN}
+    known |= {name: primary()[name] for name in ("training", "report")}
     for group, names in known.items():
         node = plain[group] or {}
         if not isinstance(node, dict):

@@ -28,6 +28,7 @@ APART = (
     "threads",
     "evaluation.",
     "figures.",
+    "report.",
     "logger.",
     "callbacks.pruning",
 )

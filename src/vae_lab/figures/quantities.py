@@ -31,6 +31,11 @@ class Quantity(NamedTuple):
 
 LONGEST = 60  # characters of a name that a stranger's run may have
 CRITERIA = {"nelbo": Quantity("NELBO", "nats per image"), "frechet_distance": Quantity("Fréchet distance")}
+# figures by epoch that are shown beside a criterion
+BESIDE = {
+    "nelbo": {"kl": Quantity("KL", "nats per image"), "reconstruction": Quantity("reconstruction", "nats per image")},
+    "frechet_distance": {"class_balance": Quantity("label balance"), "confidence": Quantity("confidence")},
+}
 
 
 def quantity_of(criterion: str) -> Quantity:

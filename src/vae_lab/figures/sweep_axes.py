@@ -1,4 +1,4 @@
-"""The axes of a sweep's figures: swept keys, and figures with their spread over seeds."""
+"""The axes of a sweep's figures: swept keys, figures with their spread over seeds, ends, colours of ranks."""
 
 import math
 import statistics
@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 Value = float | str
+
+DPI = 160
+# the part of the colour map that is dark enough for a thin line on white: a contrast of 3 to 1
+WORST_COLOUR = 0.62
 
 
 class Measured(NamedTuple):
@@ -100,3 +107,38 @@ def ceiling_of(values: Sequence[float]) -> float:
     """The end of a scale that diverged runs do not flatten for the others."""
     limit = divergence_limit(values)
     return max(value for value in values if value <= limit)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of a sweep.
+
+    Args:
+        width: width in inches.
+        height: height in inches.
+    """
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+
+
+def rank_colour(rank: int, count: int) -> tuple[float, float, float, float]:
+    """Dark blue for the best, over violet to red for the worst.
+
+    Args:
+        rank: place of a setting, 0 for the best.
+        count: number of settings.
+    """
+    return matplotlib.colormaps["plasma"](WORST_COLOUR * rank / max(1, count - 1))
+
+
+def end_above(axes: Axes, inside: Sequence[float], above: int) -> None:
+    """End the vertical axis a little beyond some values, and note how many runs lie above it.
+
+    Args:
+        axes: axes of the figure.
+        inside: values that the axis shows.
+        above: number of runs that are cut off.
+    """
+    room = 0.05 * ((max(inside) - min(inside)) or 1.0)
+    axes.set_ylim(min(inside) - room, max(inside) + room)
+    if above:
+        note = f"↑ {above} run{'s' if above > 1 else ''} above"
+        axes.annotate(note, (0.01, 0.99), xycoords="axes fraction", va="top", fontsize=8, color="0.4")

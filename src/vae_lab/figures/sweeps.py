@@ -3,24 +3,29 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from vae_lab.figures.quantities import Quantity
-from vae_lab.figures.sweep_axes import Axis, Measured, Value, ceiling_of, divergence_limit
+from vae_lab.figures.sweep_axes import (
+    Axis,
+    Measured,
+    Value,
+    ceiling_of,
+    divergence_limit,
+    end_above,
+    new_figure,
+    rank_colour,
+)
 
-DPI = 160
-NAMED = 6  # curves that a legend can hold and a reader can tell apart
 AWAY = 0.08  # inches between markers of one place
 TICKS = 10  # levels of one axis that can be named
-LONGEST = 90  # characters of a name in a legend
 
 
 def heat_map(x: Axis, y: Axis, measured: Sequence[Measured], quantity: Quantity) -> Figure:
@@ -38,7 +43,7 @@ def heat_map(x: Axis, y: Axis, measured: Sequence[Measured], quantity: Quantity)
         if not value.mean >= means[at]:  # several where other keys change as well: the best
             means[at], texts[at] = value.mean, str(value)
     width = max(len(text) for text in texts.values()) * 0.09 + 0.25
-    figure = _blank(2.2 + max(0.75, width) * len(x.levels), max(3.0, 1.3 + 0.55 * len(y.levels)))
+    figure = new_figure(2.2 + max(0.75, width) * len(x.levels), max(3.0, 1.3 + 0.55 * len(y.levels)))
     axes = figure.subplots()
     ceiling = ceiling_of([value.mean for value in measured])
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="0.93")
@@ -74,7 +79,7 @@ def line(
         runs: value of the key and of the first name in each run, drawn as points.
         quantity: measured quantity, with its unit.
     """
-    figure = _blank(5.4 if axis.is_numeric else max(5.4, 1.6 + 0.16 * sum(map(len, axis.labels))), 3.8)
+    figure = new_figure(5.4 if axis.is_numeric else max(5.4, 1.6 + 0.16 * sum(map(len, axis.labels))), 3.8)
     axes = figure.subplots()
     order = np.argsort(axis.places(axis.values), kind="stable")
     places = axis.places(axis.values)[order]
@@ -110,7 +115,7 @@ def seeds(measured: Mapping[str, Sequence[tuple[str, float]]], quantity: Quantit
         measured: for each name in the legend, the seeds and values of the same runs.
         quantity: measured quantity, with its unit.
     """
-    figure = _blank(7.0, 3.2)
+    figure = new_figure(7.0, 3.2)
     axes = figure.subplots()
     for index, (name, points) in enumerate(measured.items()):
         values = [value for _, value in points]
@@ -135,7 +140,7 @@ def parallel(keys: Sequence[Axis], measured: Sequence[Measured], quantity: Quant
         measured: value of the quantity in each setting.
         quantity: measured quantity, with its unit.
     """
-    figure = _blank(2.2 * (len(keys) + 1) + 0.8, 4.4)
+    figure = new_figure(2.2 * (len(keys) + 1) + 0.8, 4.4)
     axes = figure.subplots()
     means = [value.mean for value in measured]
     low, ceiling = min(means), ceiling_of(means)
@@ -147,7 +152,7 @@ def parallel(keys: Sequence[Axis], measured: Sequence[Measured], quantity: Quant
     for index in np.argsort(-rank):
         x, y = _smooth(heights[index])
         best = rank[index] == 0
-        axes.plot(x, y, color=_rank_colour(rank[index], len(means)), linewidth=3.0 if best else 1.2, alpha=0.9)
+        axes.plot(x, y, color=rank_colour(rank[index], len(means)), linewidth=3.0 if best else 1.2, alpha=0.9)
     for place, axis in enumerate(keys):
         axes.axvline(place, color="0.4", linewidth=0.8, zorder=0)
         named = sorted({round(i) for i in np.linspace(0, len(axis.levels) - 1, min(TICKS, len(axis.levels)))})
@@ -165,62 +170,6 @@ def parallel(keys: Sequence[Axis], measured: Sequence[Measured], quantity: Quant
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
-
-
-class LearningCurve(NamedTuple):
-    """What one run measured by epoch.
-
-    Args:
-        label: label of the run's setting.
-        epochs: numbers of the epochs, the first being 1.
-        values: value of the quantity after each epoch.
-    """
-
-    label: str
-    epochs: Sequence[float]
-    values: Sequence[float]
-
-
-def learning_curves(curves: Sequence[LearningCurve], quantity: Quantity) -> Figure:
-    """The curves of all runs together; those of one label have one colour, by rank, and the best few are named.
-
-    Args:
-        curves: learning curves of the runs, the best run first.
-        quantity: measured quantity, with its unit.
-    """
-    figure = _blank(6.4, 4.6)
-    axes = figure.subplots()
-    labels = list(dict.fromkeys(curve.label for curve in curves))
-    named = {}
-    for curve in reversed(curves):
-        rank = labels.index(curve.label)
-        (named[rank],) = axes.plot(
-            curve.epochs,
-            curve.values,
-            color=_rank_colour(rank, len(labels)),
-            linewidth=2.2 if rank == 0 else 1.2,
-            marker="o" if len(curve.epochs) < 12 else None,
-            markersize=3,
-        )
-    shown = [(named[rank], label[:LONGEST]) for rank, label in enumerate(labels[:NAMED])]
-    if len(labels) > NAMED:
-        shown.append((named[len(labels) - 1], f"{len(labels) - NAMED} more, the worst lightest"))
-    handles, texts = zip(*shown, strict=True)
-    figure.legend(handles, texts, frameon=False, fontsize=8, loc="outside lower left")
-    # the first epochs of all runs are alike and far above the rest
-    judged = [curve.values[at] for curve in curves for at in (len(curve.values) // 10, -1)]
-    top, limit = ceiling_of(judged), divergence_limit(judged)
-    values = [value for curve in curves for value in curve.values]
-    if max(values) > top:
-        _end_above(axes, [min(values), top], sum(curve.values[-1] > limit for curve in curves))
-    axes.set(xlabel="epoch", ylabel=quantity.label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.25)
-    return figure
-
-
-def _blank(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
 def _along(axes: Axes, axis: Axis) -> None:
@@ -243,28 +192,7 @@ def _cut_diverged(axes: Axes, measured: Sequence[Measured], runs: Sequence[float
     limit = divergence_limit(points)
     inside = [end for value in measured if value.mean <= limit for end in value.ends]
     if above := sum(point > limit for point in points):
-        _end_above(axes, [*inside, *(point for point in points if point <= limit)], above)
-
-
-def _end_above(axes: Axes, inside: Sequence[float], above: int) -> None:
-    """End the vertical axis a little beyond some values, and note how many runs lie above it.
-
-    Args:
-        axes: axes of the figure.
-        inside: values that the axis shows.
-        above: number of runs that are cut off.
-    """
-    room = 0.05 * ((max(inside) - min(inside)) or 1.0)
-    axes.set_ylim(min(inside) - room, max(inside) + room)
-    if above:
-        note = f"↑ {above} run{'s' if above > 1 else ''} above"
-        axes.annotate(note, (0.01, 0.99), xycoords="axes fraction", va="top", fontsize=8, color="0.4")
-
-
-def _rank_colour(rank: int, count: int) -> tuple[float, float, float, float]:
-    """Dark for the best, light for the worst."""
-    colours: Colormap = matplotlib.colormaps["viridis"]
-    return colours(0.92 * rank / max(1, count - 1))
+        end_above(axes, [*inside, *(point for point in points if point <= limit)], above)
 
 
 def _smooth(heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

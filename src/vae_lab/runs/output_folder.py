@@ -16,7 +16,8 @@ from vae_lab.files.checks import check_file, check_folder
 from vae_lab.paths import expanded, quoted
 from vae_lab.runs.resume import folder_of
 
-REPORT = ("run.log", "sweep.csv", "report.html")  # what task=report writes into the folder of the runs
+# what task=report writes into the folder of the runs
+REPORT = ("run.log", "sweep.csv", "report.html", "table.md", "table.tex", "settings.pdf", "learning_curves.pdf")
 
 
 class HomeFolders(Callback):

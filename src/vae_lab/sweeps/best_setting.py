@@ -1,62 +1,16 @@
 """What a sweep answers: the best setting, how sure that is, and the commands that repeat it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from vae_lab.config.settings import command, key_of
 from vae_lab.figures.quantities import quantity_of
+from vae_lab.sweeps.comparisons import Baseline, difference
 from vae_lab.sweeps.overrides import overrides_of
-from vae_lab.sweeps.runs import BEST, TEST, Run
-from vae_lab.sweeps.sweep import BITS, Setting, Sweep
+from vae_lab.sweeps.runs import TEST, Run
+from vae_lab.sweeps.sweep import Setting, Sweep
+from vae_lab.sweeps.tables import measured, size_sentence
 
 SEEDS = (0, 1, 2)
-DIGITS = {BITS: 3}  # after the point, where that is not two
-
-
-class Difference(NamedTuple):
-    """How far two settings are apart, after Welch (1947), https://doi.org/10.2307/2332510.
-
-    Args:
-        mean: mean of the second setting minus mean of the first.
-        error: standard error of that difference.
-        by_chance: number of standard errors that chance alone stays below 19 times in 20.
-    """
-
-    mean: float
-    error: float
-    by_chance: float
-
-    @property
-    def in_errors(self) -> float:
-        """The difference in standard errors."""
-        return abs(self.mean) / self.error
-
-
-def difference(first: Setting, second: Setting, name: str) -> Difference | None:
-    """How much larger a figure is with the second setting; None where the seeds give no standard deviation."""
-    if not (first.sd(name) and second.sd(name)):
-        return None
-    from scipy import stats  # late: it takes a second to import
-
-    found = stats.ttest_ind(second.figures(name), first.figures(name), equal_var=False)
-    low, high = found.confidence_interval(0.95)
-    by_chance = float(stats.t.ppf(0.975, found.df))
-    return Difference(second.mean(name) - first.mean(name), float(high - low) / (2 * by_chance), by_chance)
-
-
-def mean_and_spread(setting: Setting, name: str, digits: int = 2) -> str:
-    """A figure as mean ± standard deviation over seeds; a dash where a run lacks it."""
-    if not setting.has(name):
-        return "–"
-    sd = setting.sd(name)
-    return f"{setting.mean(name):.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")
-
-
-def row_of(setting: Setting, sweep: Sweep) -> list[str]:
-    """The figures of a setting in a table: criterion, the same of the test, its terms, seconds of training."""
-    names = (BEST, TEST, *sweep.terms.values())
-    figures = [mean_and_spread(setting, name, DIGITS.get(name, 2)) for name in names]
-    return [*figures, mean_and_spread(setting, "train/seconds", 1)]
 
 
 def over_seeds(setting: Setting) -> str:
@@ -77,10 +31,15 @@ def warning(sweep: Sweep) -> str | None:
     return f"These runs {reason} are not on one scale, and the order says nothing across that difference."
 
 
-def how_sure(sweep: Sweep) -> list[str]:
-    """The best setting beside the next one, in sentences; empty where nothing finished."""
+def how_sure(sweep: Sweep, baseline: Baseline | None = None) -> list[str]:
+    """The best setting beside the next one and the baseline, and sizes, in sentences; empty where nothing finished."""
     if not sweep.settings:
         return []
+    more = [sentence for sentence in (baseline and baseline.sentence, size_sentence(sweep)) if sentence]
+    return [*_beside_the_next(sweep), *more]
+
+
+def _beside_the_next(sweep: Sweep) -> list[str]:
     best, *others = sweep.settings
     name, sentences = f"test {sweep.quantity.name}", []
     if len(best.runs) > 1:
@@ -89,7 +48,7 @@ def how_sure(sweep: Sweep) -> list[str]:
     if not others or len(sweep.criteria) > 1:
         return sentences
     apart = others[0].mean(TEST) - best.mean(TEST)
-    compared = f"Next best: {others[0].label}, {name} {mean_and_spread(others[0], TEST)}"
+    compared = f"Next best: {others[0].label}, {name} {measured(others[0], TEST).text}"
     way = "higher" if apart > 0 else "lower"
     found = difference(best, others[0], TEST)
     if found is None:

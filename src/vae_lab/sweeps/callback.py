@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from vae_lab.errors import ConfigError, RunFolderError, UserError, reason_of
 from vae_lab.files.locks import TakenError, take
 from vae_lab.sweeps.folders import failures
-from vae_lab.sweeps.swept_values import check_intervals, check_values, swept, values_of
+from vae_lab.sweeps.swept_values import check_baseline, check_intervals, check_values, swept, values_of
 
 SUBMITIT = "hydra_plugins.hydra_submitit_launcher."  # its launchers end the sweep where a job is killed
 INTERRUPTED = 130  # exit code of a shell after Ctrl-C
@@ -36,6 +36,7 @@ class SweepCallback(Callback):
 
     folder: ClassVar[Path | None] = None
     trains: ClassVar[bool] = True
+    baseline: ClassVar[str | None] = None  # of the report
     searches: ClassVar[bool] = False
     failed_before: ClassVar[dict[str, int]] = {}
     lock: ClassVar[BaseFileLock | None] = None  # of a search, until the process ends
@@ -63,6 +64,7 @@ class SweepCallback(Callback):
                 _discard_if_empty(folder)
             raise SystemExit(2) from mistake
         SweepCallback.folder, SweepCallback.trains = folder, config.task == "train"
+        SweepCallback.baseline = config.report.baseline
         SweepCallback.failed_before = failures(folder)
 
 
@@ -87,6 +89,7 @@ def _check(config: DictConfig, folder: Path) -> None:
         raise ConfigError("task", ", ".join(sorted(tasks)), reason)
     if "study_name" not in config.hydra.sweeper:
         check_intervals(overrides)
+    check_baseline(config.report.baseline, overrides)
     # a sweep that is finished needs no torch, which the check imports
     runs = math.prod(
         len(list(override.sweep_string_iterator())) for override in overrides if override.is_discrete_sweep()
@@ -159,7 +162,11 @@ def _report(folder: Path, again: str) -> None:
     if SweepCallback.trains:
         from vae_lab.sweeps.report import write  # late: a single run does not need it
 
-        write(folder)
+        try:
+            write(folder, SweepCallback.baseline)
+        except ConfigError:
+            write(folder)  # hours of runs are reported, whatever the baseline
+            raise
     # the failures of this command: their files are new or newer
     failed = [name for name, written in failures(folder).items() if SweepCallback.failed_before.get(name) != written]
     if failed:

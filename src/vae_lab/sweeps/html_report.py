@@ -1,54 +1,62 @@
 """``report.html``: one page that holds everything and needs no network.
 
-Runs may come from strangers: the template escapes every text, and the page allows no script.
+Runs may come from strangers: the template escapes every text, and the page allows no script but its own, by its hash.
 """
 
 import base64
+import hashlib
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from vae_lab.config.settings import name_of
-from vae_lab.sweeps.best_setting import (
-    best_command,
-    how_sure,
-    mean_and_spread,
-    over_seeds,
-    row_of,
-    seed_commands,
-    warning,
-)
-from vae_lab.sweeps.plots import drawn
+from vae_lab.sweeps.best_setting import best_command, how_sure, over_seeds, seed_commands, warning
+from vae_lab.sweeps.comparisons import Baseline
+from vae_lab.sweeps.pictures import grid_of
+from vae_lab.sweeps.plots import Drawn
 from vae_lab.sweeps.runs import BEST, TEST, Run
 from vae_lab.sweeps.sweep import Sweep, label_of, values_of
+from vae_lab.sweeps.tables import Table, measured
 
+HERE = Path(__file__).parent
 SIDE_BY_SIDE = 4  # grids of samples
 PIXELS_PER_INCH = 96  # of a page; the pictures themselves are finer
 
 
-def page(sweep: Sweep) -> str:
-    """The whole page."""
+def page(sweep: Sweep, tables: Sequence[Table], figures: Mapping[str, Drawn], baseline: Baseline | None) -> str:
+    """The whole page.
+
+    Args:
+        sweep: runs of the sweep.
+        tables: its tables; the first is that of all settings.
+        figures: its figures, by their names.
+        baseline: setting that all others are tested against.
+    """
     templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    script = (HERE / "report_script.js").read_text(encoding="utf-8")
     return templates.get_template("report_template.html").render(
         title=f"Sweep {sweep.folder.resolve().name}",
         subtitle=_subtitle(sweep),
+        script=Markup(script),  # ours, and the only text that is not escaped
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         criterion=sweep.quantity,
         chosen_by=sweep.chosen_by.name,
         warning=warning(sweep),
-        best=_best(sweep) if sweep.settings and sweep.is_on_one_scale else None,
-        figures=_figures(sweep),
+        best=_best(sweep, baseline) if sweep.settings and sweep.is_on_one_scale else None,
+        figures=[_figure(drawn) for drawn in figures.values()],
         samples=_samples(sweep),
-        columns=[name_of(key) for key in sweep.keys],
-        terms=sweep.terms,
-        rows=[(sweep.shown(each), [str(len(each.runs)), *row_of(each, sweep)]) for each in sweep.settings],
+        tables=tables if sweep.settings else [],
         unfinished=[
             (_label(sweep, run) if run.settings else run.name, run.status, run.failure) for run in sweep.unfinished
         ],
@@ -63,37 +71,39 @@ def _subtitle(sweep: Sweep) -> str:
     return f"{runs}: {', '.join(f'{n} {status}' for status, n in counts if n)} · swept: {swept}"
 
 
-def _best(sweep: Sweep) -> dict[str, Any]:
+def _best(sweep: Sweep, baseline: Baseline | None) -> dict[str, Any]:
     best = sweep.settings[0]
     return {
         "label": best.label,
-        "test": mean_and_spread(best, TEST),
-        "chosen": mean_and_spread(best, BEST),
+        "test": measured(best, TEST).text,
+        "chosen": measured(best, BEST).text,
         "over_seeds": over_seeds(best),
-        "how_sure": how_sure(sweep),
+        "how_sure": how_sure(sweep, baseline),
         "command": best_command(sweep),
         "seed_commands": seed_commands(sweep),
     }
 
 
-def _figures(sweep: Sweep) -> list[tuple[str, str, int]]:
-    """Heading, picture and width in pixels of each figure."""
-    found = []
-    for heading, figure in drawn(sweep).items():
-        figure.savefig(file := BytesIO(), format="png")
-        found.append((heading, _base64(file.getvalue()), round(PIXELS_PER_INCH * figure.get_figwidth())))
-    return found
+def _figure(drawn: Drawn) -> dict[str, Any]:
+    """Heading, pictures and width in pixels of a figure."""
+    return {
+        "heading": drawn.heading,
+        "png": _png(drawn.figure),
+        "narrow": None if drawn.narrow is None else _png(drawn.narrow),
+        "width": round(PIXELS_PER_INCH * drawn.figure.get_figwidth()),
+    }
+
+
+def _png(figure: Figure) -> str:
+    figure.savefig(file := BytesIO(), format="png")
+    return _base64(file.getvalue())
 
 
 def _samples(sweep: Sweep) -> list[tuple[str, str, str]]:
     """Label, test figure and sample grid of the best setting's best seeds, or of the best run of each setting."""
     runs = [setting.runs[0] for setting in sweep.settings] if len(sweep.settings) > 1 else sweep.finished
-    files = [(run, run.path / "figures" / "samples.png") for run in runs[:SIDE_BY_SIDE]]
-    return [
-        (_label(sweep, run), f"{run.figure(TEST):.2f}", _base64(file.read_bytes()))
-        for run, file in files
-        if file.exists()
-    ]
+    grids = [(run, grid_of(run.path / "figures" / "samples.png")) for run in runs[:SIDE_BY_SIDE]]
+    return [(_label(sweep, run), f"{run.figure(TEST):.2f}", _base64(grid)) for run, grid in grids if grid is not None]
 
 
 def _facts(sweep: Sweep) -> dict[str, str]:

@@ -1,32 +1,65 @@
 """Which figures a sweep has, and what they show."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from vae_lab.config.settings import name_of, shown
 from vae_lab.figures import sweeps as figures
+from vae_lab.figures.learning_curves import LearningCurve, learning_curves
+from vae_lab.figures.quantities import BESIDE, Quantity
 from vae_lab.figures.sweep_axes import Axis, Measured, Value
-from vae_lab.sweeps.runs import BEST, TEST, Run, criterion_by_epoch
+from vae_lab.sweeps.runs import BEST, TEST, Run, by_epoch
 from vae_lab.sweeps.sweep import Setting, Sweep, label_of, levels_of, values_of
 
 LONGEST = 60  # characters of a text inside a figure
 
 
-def drawn(sweep: Sweep) -> dict[str, Figure]:
-    """The figures of a sweep by their headings: the effect of the swept keys, and the learning curves of all runs."""
+class Drawn(NamedTuple):
+    """A figure of a report.
+
+    Args:
+        heading: heading above it on the page.
+        figure: the figure, as wide as a page of paper allows.
+        narrow: the same for the width of a phone.
+    """
+
+    heading: str
+    figure: Figure
+    narrow: Figure | None = None
+
+
+def drawn(sweep: Sweep) -> dict[str, Drawn]:
+    """The figures of a sweep by the names of their files: the effect of the swept keys, and the learning curves."""
     if not sweep.settings:
         return {}
-    found = {_heading(sweep): _over_keys(sweep)}
-    curves = [
-        figures.LearningCurve(_curve_label(sweep, run), *zip(*points, strict=True))
-        for setting in sweep.settings
-        for run in setting.runs
-        if (points := criterion_by_epoch(run.history, run.criterion))
-    ]
-    if curves:
-        found["Learning curves"] = figures.learning_curves(curves, sweep.chosen_by)
+    found = {"settings": Drawn(_heading(sweep), _over_keys(sweep))}
+    if panels := _panels(sweep):
+        narrow = learning_curves(panels, columns=1) if len(panels) > 1 else None
+        found["learning_curves"] = Drawn("Learning curves", learning_curves(panels), narrow)
     return found
+
+
+def _panels(sweep: Sweep) -> dict[Quantity, list[LearningCurve]]:
+    """The criterion and the figures beside it by epoch: for each the curves of the settings that have it."""
+    images = sweep.chosen_by.name.partition(" ")[0]  # validation or training
+    panels = {sweep.chosen_by: _curves(sweep, None)}
+    for name, (words, unit) in (BESIDE.get(sweep.criteria[0], {}) if len(sweep.criteria) == 1 else {}).items():
+        panels[Quantity(f"{images} {words}", unit)] = _curves(sweep, name)
+    return {quantity: curves for quantity, curves in panels.items() if curves}
+
+
+def _curves(sweep: Sweep, name: str | None) -> list[LearningCurve]:
+    curves = []
+    for setting in sweep.settings:
+        runs = [(run, by_epoch(run.history, run.criterion, name)) for run in setting.runs]
+        if sweep.axes:
+            kept = [points for _, points in runs if points]
+            curves += [LearningCurve(_curve_label(sweep, setting.runs[0]), kept)] if kept else []
+        else:  # nothing but seeds differs: each has its curve
+            curves += [LearningCurve(_curve_label(sweep, run), [points]) for run, points in runs if points]
+    return curves
 
 
 def _heading(sweep: Sweep) -> str:
@@ -63,6 +96,9 @@ def _axis(keys: Sequence[str], settings: Sequence[Setting]) -> Axis:
     key = keys[0]
     levels = levels_of(key, settings)
     numeric = all(isinstance(level, int | float) and not isinstance(level, bool) for level in levels)
+    if not any(isinstance(level, int | float | list) for level in levels):
+        # names have no order of their own: that of the ranks, the best first
+        levels = list(dict.fromkeys(setting.values.get(key) for setting in settings))
 
     def on_axis(value: object) -> Value:
         return float(value) if numeric and isinstance(value, int | float) else _plain(shown(key, value))

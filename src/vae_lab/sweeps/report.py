@@ -1,33 +1,54 @@
-"""What ``task=report`` writes: ``sweep.csv``, ``report.html`` and a short table for the terminal."""
+"""What ``task=report`` writes: ``report.html``, tables, figures, ``sweep.csv``, and a short table for the terminal."""
 
 import csv
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 
+import matplotlib
+
 from vae_lab.config.settings import name_of, shown
-from vae_lab.files.atomic import replace_file
+from vae_lab.files.atomic import replace_file, replacing
 from vae_lab.paths import argument
-from vae_lab.sweeps.best_setting import best_command, how_sure, mean_and_spread, over_seeds, row_of, warning
+from vae_lab.sweeps.best_setting import best_command, how_sure, over_seeds, warning
+from vae_lab.sweeps.comparisons import Baseline
 from vae_lab.sweeps.html_report import page
+from vae_lab.sweeps.plots import Drawn, drawn
 from vae_lab.sweeps.runs import TEST
 from vae_lab.sweeps.sweep import Sweep
+from vae_lab.sweeps.table_files import latex, markdown
+from vae_lab.sweeps.tables import Table, measured, tables
 
 ROWS = 12  # of the table on the terminal
 
 
-def write(sweep_dir: Path) -> None:
-    """Write ``sweep.csv`` and ``report.html`` into a folder of runs, and print their summary.
+def write(sweep_dir: Path, baseline: str | None = None) -> None:
+    """Write the report of a folder of runs into it, and print its summary.
 
     Args:
         sweep_dir: folder that holds the runs, at any depth.
+        baseline: setting that all others are tested against, ``prior=standard_normal``; None tests none.
 
     Raises:
         RunFolderError: if the folder holds no runs.
+        ConfigError: if the sweep has no such setting.
     """
     sweep = Sweep(Path(sweep_dir))
+    against = Baseline(sweep, baseline) if baseline else None
+    found, figures = tables(sweep, against), drawn(sweep)
     replace_file(sweep.folder / "sweep.csv", csv_of(sweep))
-    replace_file(sweep.folder / "report.html", page(sweep))
-    print(summary(sweep))
+    replace_file(sweep.folder / "table.md", markdown(found))
+    replace_file(sweep.folder / "table.tex", latex(found))
+    _write_figures(sweep.folder, figures)
+    replace_file(sweep.folder / "report.html", page(sweep, found, figures, against))
+    print(summary(sweep, found[0], against))
+
+
+def _write_figures(folder: Path, figures: Mapping[str, Drawn]) -> None:
+    for name, (_, figure, _) in figures.items():
+        # TrueType letters, which journals ask for; no time, so that the same runs give the same file
+        with matplotlib.rc_context({"pdf.fonttype": 42}), replacing(folder / f"{name}.pdf") as file:
+            figure.savefig(file, format="pdf", metadata={"CreationDate": None})
 
 
 def csv_of(sweep: Sweep) -> str:
@@ -46,15 +67,20 @@ def csv_of(sweep: Sweep) -> str:
     return file.getvalue()
 
 
-def summary(sweep: Sweep) -> str:
-    """The table of settings, the answer, what did not finish, and where the report is."""
+def summary(sweep: Sweep, table: Table, baseline: Baseline | None = None) -> str:
+    """The table of settings, the answer, what did not finish, and where the report is.
+
+    Args:
+        sweep: runs of the sweep.
+        table: table of its settings.
+        baseline: setting that all others are tested against.
+    """
     reason = warning(sweep)
-    lines = [*(["", reason] if reason else []), "", *_table(sweep)]
+    lines = [*(["", reason] if reason else []), "", *_lines(table)]
     if sweep.settings and not reason:
         best = sweep.settings[0]
-        measured = f"test {sweep.quantity.name} {mean_and_spread(best, TEST)}"
-        lines += ["", f"best: {best.label}, {measured}, {over_seeds(best)}"]
-        lines += how_sure(sweep)
+        lines += ["", f"best: {best.label}, test {sweep.quantity.name} {measured(best, TEST).text}, {over_seeds(best)}"]
+        lines += how_sure(sweep, baseline)
         if command := best_command(sweep):
             lines += ["", command]
     if sweep.unfinished:
@@ -64,11 +90,10 @@ def summary(sweep: Sweep) -> str:
     return "\n".join([*lines, "", f"report: {sweep.folder / 'report.html'}", watch])
 
 
-def _table(sweep: Sweep) -> list[str]:
-    names = [sweep.chosen_by.name, f"test {sweep.quantity.name}", *sweep.terms, "seconds"]
-    rows = [[*map(name_of, sweep.keys), *names]]
-    rows += [[*sweep.shown(setting), *row_of(setting, sweep)] for setting in sweep.settings[:ROWS]]
+def _lines(table: Table) -> list[str]:
+    """The first rows of a table, aligned; their order is their rank."""
+    rows = [row[1:] for row in table.texts[: ROWS + 1]]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    more = len(sweep.settings) - ROWS
+    more = len(table.rows) - ROWS
     return [*lines, f"… and {more} more in sweep.csv"] if more > 0 else lines

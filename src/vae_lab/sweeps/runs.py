@@ -106,20 +106,23 @@ def read(sweep_dir: Path) -> list[Run]:
     return [replace(run, settings=usual | run.settings) if run.config is None and run.settings else run for run in runs]
 
 
-def criterion_by_epoch(history: Sequence[Mapping[str, float]], criterion: str) -> list[tuple[int, float]]:
-    """Epochs, counted from 1, and the criterion after each, where it is a finite number.
+def by_epoch(
+    history: Sequence[Mapping[str, float]], criterion: str, name: str | None = None
+) -> list[tuple[int, float]]:
+    """Epochs, counted from 1, and a figure after each, where it is a finite number.
 
     Args:
         history: what the run measured in each epoch.
-        criterion: name of the figure that the run is chosen by.
+        criterion: name of the figure that the run is chosen by; it says which images are looked at.
+        name: name of the figure; None for the criterion.
     """
-    name = f"val/{criterion}"
-    if not any(name in row for row in history):  # nothing was held out for validation
-        name = f"train/{criterion}"
+    # those of training, where nothing was held out for validation
+    split = "val" if any(f"val/{criterion}" in row for row in history) else "train"
+    shown = f"{split}/{name or criterion}"
     return [
-        (int(row["epoch"]) + 1, row[name])
+        (int(row["epoch"]) + 1, row[shown])
         for row in history
-        if is_finite_number(row.get(name)) and is_finite_number(row.get("epoch"))
+        if is_finite_number(row.get(shown)) and is_finite_number(row.get("epoch"))
     ]
 
 
@@ -128,7 +131,8 @@ def _is_run(folder: Path) -> bool:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(Path(entry) for entry in os.scandir(folder) if entry.is_dir())
+    """The folders in a folder; what a sweep keeps beside its runs begins with a dot."""
+    return sorted(Path(entry) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _runs_below(folder: Path, seen: set[Path]) -> list[Path]:
@@ -168,7 +172,7 @@ def _measured(folder: RunFolder, history: list[dict[str, float]]) -> dict[str, A
         return metrics
     criterion = criterion_name(metrics)
     # if the file was lost, task=evaluate wrote another, with only what can be measured again
-    best = min((value for _, value in criterion_by_epoch(history, criterion)), default=None)
+    best = min((value for _, value in by_epoch(history, criterion)), default=None)
     metrics = {f"best/{criterion}": best} | metrics
     if metrics[f"best/{criterion}"] is None:
         raise RunFolderError(f"{folder.metrics_file}: best/{criterion} is missing")

@@ -13,7 +13,15 @@ from vae_lab.figures.quantities import Quantity, quantity_of
 from vae_lab.sweeps.runs import BEST, Run, read
 
 BITS = "test/bits_per_dimension"
-TERMS = {"KL": "test/kl", "reconstruction": "test/reconstruction", "bits/dimension": BITS}
+# figures beside each criterion, by their words; precision and recall are known after task=evaluate
+TERMS = {
+    "nelbo": {"KL": "test/kl", "reconstruction": "test/reconstruction", "bits/dimension": BITS},
+    "frechet_distance": {
+        "precision": "judge/precision",
+        "recall": "judge/recall",
+        "label balance": "test/class_balance",
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -104,8 +112,9 @@ class Sweep:
 
     @property
     def terms(self) -> dict[str, str]:
-        """The names of the terms of the test NELBO that a setting has, by their words."""
-        return {word: name for word, name in TERMS.items() if any(setting.has(name) for setting in self.settings)}
+        """The names of the figures that stand beside the criterion, where a setting has them, by their words."""
+        named = {word: name for criterion in self.criteria for word, name in TERMS.get(criterion, {}).items()}
+        return {word: name for word, name in named.items() if any(setting.has(name) for setting in self.settings)}
 
     @property
     def is_on_one_scale(self) -> bool:

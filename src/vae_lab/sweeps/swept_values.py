@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vae_lab.config.settings import typed
 from vae_lab.errors import ConfigError
+from vae_lab.sweeps.baseline import KEY, is_same, parsed
 
 
 def swept(config: DictConfig) -> list[Override]:
@@ -52,6 +53,26 @@ def check_intervals(overrides: Sequence[Override]) -> None:
             key, value = override.key_or_group, str(override.input_line).partition("=")[2]
             reason = f"only a search chooses from an interval; add sweep=search, or name the values: {key}=A,B,C"
             raise ConfigError(key, value, reason)
+
+
+def check_baseline(baseline: str | None, overrides: Sequence[Override]) -> None:
+    """Refuse a baseline that none of the runs will be, where the values of a sweep say so.
+
+    Args:
+        baseline: setting that the report tests all others against.
+        overrides: overrides of all runs.
+
+    Raises:
+        ConfigError: names the values that there are.
+    """
+    for key, value in (parsed(baseline) if baseline else {}).items():
+        values = [_unquoted(each) for each in values_of(key, overrides)]
+        if values and not any(is_same(each, value) for each in values):
+            raise ConfigError(KEY, str(baseline), f"no run of the sweep has it; {key} is {', '.join(values)}")
+
+
+def _unquoted(value: str) -> str:
+    return value.strip("'\"")
 
 
 def check_values(config: DictConfig, overrides: Sequence[Override]) -> None:
