@@ -17,6 +17,7 @@ from vae_lab.config.keys import WITH_NONE
 from vae_lab.config.settings import key_of
 from vae_lab.errors import UserError
 from vae_lab.paths import CONF, argument, expanded, quoted
+from vae_lab.sweeps.folders import EVALUATION
 
 FOLDERS = ("run_dir", "resume", "sweep_dir", "data.root", "data.file", "hydra.run.dir", "hydra.sweep.dir")  # keys
 AS_TEXT = (*FOLDERS, "report.baseline")  # keys whose values Hydra's grammar would take apart
@@ -40,6 +41,7 @@ def prepared(words: Sequence[str]) -> list[str]:
     for override in overrides:
         _refuse_nothing(override)
     overrides = _with_saved_config(overrides, bool(given.multirun))
+    overrides = _with_runs_of_sweep(overrides, given)
     return [*_options(given), *(_folder_quoted(override, bool(given.multirun)) for override in overrides)]
 
 
@@ -120,9 +122,22 @@ def _with_saved_config(overrides: list[str], is_multirun: bool) -> list[str]:
     rest = [override for override in overrides if override not in named]
     saved = again.overrides_of(path, rest)
     # the runs of a sweep are named by what differs between them
-    apart = ["sweep", "sweep_dir", *dict.fromkeys(map(key_of, saved))]
+    apart = ["sweep", "sweep_dir", "report.baseline", *dict.fromkeys(map(key_of, saved))]
     names = [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(apart)}]"] if is_multirun else []
     return [*names, *saved, *rest]
+
+
+def _with_runs_of_sweep(overrides: list[str], given: Namespace) -> list[str]:
+    """The runs of the sweep that ``task=evaluate sweep_dir=…`` names: the command becomes a multirun over them."""
+    said = {key_of(override): override.partition("=")[2].strip("'\"") for override in overrides}
+    if said.get("task") != "evaluate" or "run_dir" in said or not said.get("sweep_dir"):
+        return overrides
+    from vae_lab.sweeps.evaluation import finished_runs  # late: it takes a while to import
+
+    folder = expanded(said["sweep_dir"])
+    runs = ",".join(quoted(str(run)) for run in finished_runs(folder))
+    given.multirun = True
+    return [*overrides, f"run_dir={runs}", f"hydra.sweep.dir={Path(folder) / EVALUATION}"]
 
 
 # --- single words ---------------------------------------------------------------------------------------------

@@ -29,7 +29,8 @@ from vae_lab.paths import CONF, expanded
 from vae_lab.runs.folder import LOGS, RunFolder
 from vae_lab.runs.output_folder import looks_at_run, output_dir
 from vae_lab.sweeps.callback import INTERRUPTED, concluded
-from vae_lab.sweeps.folders import folder_name, search_database
+from vae_lab.sweeps.folders import search_database
+from vae_lab.sweeps.names import run_name
 
 LONGEST_LINE = 1000  # letters of a message
 # what ends in one line; a bug does not
@@ -48,7 +49,7 @@ def _output_dir(task: str, run_dir: str | None, sweep_dir: str | None, resume: s
 # here and not in main: the processes that a launcher starts import this module and call _task
 OmegaConf.register_new_resolver("output_dir", _output_dir, replace=True)
 OmegaConf.register_new_resolver("sweep_dir", lambda given, fresh: expanded(given or fresh), replace=True)
-OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 OmegaConf.register_new_resolver("search_database", search_database, replace=True)
 
 
@@ -84,7 +85,9 @@ def _done(config: DictConfig) -> float | None:
 def _discard_if_empty(config: DictConfig) -> None:
     """Leave no folder behind that holds nothing but a log; of several processes the first does it."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        is_new = config.task != "report" and not looks_at_run(config.task, config.run_dir) and not config.resume
+        is_job = HydraConfig.get().mode == RunMode.MULTIRUN  # whose folder is no run that was there before
+        looks = config.task == "report" or looks_at_run(config.task, config.run_dir)
+        is_new = is_job or (not looks and not config.resume)
         RunFolder(HydraConfig.get().runtime.output_dir).discard_if_empty(with_folder=is_new)
 
 

@@ -18,7 +18,8 @@ from omegaconf import DictConfig
 
 from vae_lab.errors import ConfigError, RunFolderError, UserError, reason_of
 from vae_lab.files.locks import TakenError, take
-from vae_lab.sweeps.folders import failures
+from vae_lab.sweeps.folders import EVALUATION, failures
+from vae_lab.sweeps.names import NAMES, keep_constants
 from vae_lab.sweeps.swept_values import check_baseline, check_intervals, check_values, swept, values_of
 
 SUBMITIT = "hydra_plugins.hydra_submitit_launcher."  # its launchers end the sweep where a job is killed
@@ -35,7 +36,7 @@ class SweepCallback(Callback):
     """Keeps the folder of the sweep, once Hydra knows it, and refuses what no run of a sweep may have."""
 
     folder: ClassVar[Path | None] = None
-    trains: ClassVar[bool] = True
+    reported: ClassVar[Path | None] = None  # folder of the runs that the report at the end is about
     baseline: ClassVar[str | None] = None  # of the report
     searches: ClassVar[bool] = False
     failed_before: ClassVar[dict[str, int]] = {}
@@ -52,6 +53,7 @@ class SweepCallback(Callback):
         try:
             _check(config, folder)
             _try_locks(folder)
+            keep_constants(folder, swept(config), config.hydra.job.config.override_dirname.exclude_keys)
             SweepCallback.searches = "study_name" in config.hydra.sweeper
             if SweepCallback.searches:
                 logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs each of its parts at its import
@@ -63,7 +65,8 @@ class SweepCallback(Callback):
             if not was_there:
                 _discard_if_empty(folder)
             raise SystemExit(2) from mistake
-        SweepCallback.folder, SweepCallback.trains = folder, config.task == "train"
+        SweepCallback.folder = folder
+        SweepCallback.reported = _of_runs(folder) if config.task == "train" or folder.name == EVALUATION else None
         SweepCallback.baseline = config.report.baseline
         SweepCallback.failed_before = failures(folder)
 
@@ -85,7 +88,7 @@ def _check(config: DictConfig, folder: Path) -> None:
         raise ConfigError("hydra/launcher", choice, reason)
     tasks = {config.task, *values_of("task", overrides)}
     if "submitit_folder" in config.hydra.launcher and tasks != {"train"}:
-        reason = "only task=train runs on a cluster; use hydra/launcher=basic"
+        reason = "only task=train runs on a cluster; use hydra/launcher=basic or hydra/launcher=parallel"
         raise ConfigError("task", ", ".join(sorted(tasks)), reason)
     if "study_name" not in config.hydra.sweeper:
         check_intervals(overrides)
@@ -159,13 +162,13 @@ def concluded(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def _report(folder: Path, again: str) -> None:
-    if SweepCallback.trains:
+    if SweepCallback.reported is not None:
         from vae_lab.sweeps.report import write  # late: a single run does not need it
 
         try:
-            write(folder, SweepCallback.baseline)
+            write(SweepCallback.reported, SweepCallback.baseline)
         except ConfigError:
-            write(folder)  # hours of runs are reported, whatever the baseline
+            write(SweepCallback.reported)  # hours of runs are reported, whatever the baseline
             raise
     # the failures of this command: their files are new or newer
     failed = [name for name, written in failures(folder).items() if SweepCallback.failed_before.get(name) != written]
@@ -178,7 +181,7 @@ def _report(folder: Path, again: str) -> None:
 
 def _discard_if_empty(folder: Path) -> bool:
     """Delete the folder if it holds no runs, but at most what is written before the first one."""
-    is_empty = not folder.is_dir() or {entry.name for entry in folder.iterdir()} <= {"multirun.yaml", ".search.lock"}
+    is_empty = not folder.is_dir() or {entry.name for entry in folder.iterdir()} <= {"multirun.yaml", ".search.lock", NAMES}
     if is_empty and folder.is_dir():
         shutil.rmtree(folder)
     return is_empty
@@ -190,4 +193,9 @@ def _command(arguments: Sequence[str], folder: Path) -> str:
     kept = [argument for argument in rest if not argument.startswith("sweep_dir=")]
     # before the first override, since argparse expects all overrides together
     place = next((i for i, argument in enumerate(kept) if re.match(r"[^-].*=", argument)), len(kept))
-    return shlex.join([*name, *kept[:place], f"sweep_dir={folder}", *kept[place:]])
+    return shlex.join([*name, *kept[:place], f"sweep_dir={_of_runs(folder)}", *kept[place:]])
+
+
+def _of_runs(folder: Path) -> Path:
+    """The folder that holds the runs of a sweep's folder: of jobs that evaluate them, the one above."""
+    return folder.parent if folder.name == EVALUATION else folder

@@ -113,6 +113,8 @@ def _found(sweep: Sweep, text: str) -> Setting:
     having = [
         {name_of(key): shown(key, value) for key, value in each.runs[0].settings.items()} for each in sweep.settings
     ]
+    if "seed" in given:
+        raise ConfigError(KEY, text, "seeds are folded together; leave the seed out")
     for key, value in given.items():
         levels = list(dict.fromkeys(values.get(key, "–") for values in having))
         if levels in ([], ["–"]):

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from vae_lab.errors import RunFolderError
 from vae_lab.runs.folder import RunFolder, criterion_name, is_finished
 
+EVALUATION = ".evaluation"  # folder in a sweep's: the jobs that evaluate its runs
 FAILURE = "failure.txt"  # one line, the reason; beside what else the run left
 LONGEST = 200  # bytes; file systems allow 255, and the lock beside a folder adds to its name
 

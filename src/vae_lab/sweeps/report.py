@@ -1,6 +1,7 @@
 """What ``task=report`` writes: ``report.html``, tables, figures, ``sweep.csv``, and a short table for the terminal."""
 
 import csv
+import logging
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
@@ -45,6 +46,7 @@ def write(sweep_dir: Path, baseline: str | None = None) -> None:
 
 
 def _write_figures(folder: Path, figures: Mapping[str, Drawn]) -> None:
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs each table of each font
     for name, (_, figure, _) in figures.items():
         # TrueType letters, which journals ask for; no time, so that the same runs give the same file
         with matplotlib.rc_context({"pdf.fonttype": 42}), replacing(folder / f"{name}.pdf") as file:

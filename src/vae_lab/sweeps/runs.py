@@ -63,22 +63,25 @@ class Run:
         return self.metrics.get(name.format(criterion=self.criterion))
 
 
-def find(sweep_dir: Path | str | None) -> list[Path]:
+def find(sweep_dir: Path | str | None, task: str = "report") -> list[Path]:
     """The run folders below a folder, at any depth, in the order of their names.
 
     Args:
         sweep_dir: folder that holds the runs.
+        task: task that reads them, for messages.
 
     Raises:
         RunFolderError: if there are none, or the folder is a run itself.
     """
     if not sweep_dir:
-        raise RunFolderError("task=report: needs a folder of runs; add sweep_dir=FOLDER")
+        raise RunFolderError(f"task={task}: needs a folder of runs; add sweep_dir=FOLDER")
     folder = Path(sweep_dir)
     if not folder.is_dir():
         raise RunFolderError(f"sweep_dir={sweep_dir}: there is no such folder; give the folder that holds the runs")
     if _is_run(folder):
-        raise RunFolderError(f"sweep_dir={sweep_dir}: is a run itself; give the folder that holds the runs")
+        remedy = "give the folder that holds the runs"
+        remedy = f"{remedy}, or run_dir={sweep_dir}" if task == "evaluate" else remedy
+        raise RunFolderError(f"sweep_dir={sweep_dir}: is a run itself; {remedy}")
     seen = {folder.resolve()}
     found = [run for child in _folders(folder) for run in _runs_below(child, seen)]
     if not found:

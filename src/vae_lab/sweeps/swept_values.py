@@ -88,7 +88,7 @@ def check_values(config: DictConfig, overrides: Sequence[Override]) -> None:
     Raises:
         ConfigError: names the key and the value.
     """
-    choices = [list(_tried(override)) for override in overrides]
+    choices = [found for override in overrides if (found := list(_tried(override)))]
     known: dict[tuple[str, ...], ConfigError | None] = {}
 
     def refused(run: tuple[str, ...]) -> ConfigError | None:
@@ -112,6 +112,8 @@ def _loader() -> ConfigLoader:
 def _tried(override: Override) -> Iterator[str]:
     """An override with each of its values; of a range or an interval with the first and the last one."""
     key, value = override.get_key_element(), override.value()
+    if key == "run_dir":  # no value of a part: each folder is checked by its own run
+        return
     if isinstance(value, IntervalSweep):
         yield from (f"{key}={end}" for end in (value.start, value.end))
     elif override.is_discrete_sweep():

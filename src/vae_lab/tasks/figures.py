@@ -46,7 +46,7 @@ def figures(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> 
         callback.check(run.model, run.data)
     drawn = 0
     for callback in drawing:
-        place = folder.figures / callback.name
+        place = folder.figures / callback.name_for(run.model)
         if callback.save(run.model, run.data, place) is not None:
             log.info("%s.%s: %s", shown(place), callback.form.format, callback.about)
             drawn += 1

@@ -59,6 +59,10 @@ class FigureCallback(Callback):
         """
         raise NotImplementedError
 
+    def name_for(self, model: Model) -> str:  # noqa: ARG002
+        """Name of the figure's file for a model, without its ending."""
+        return self.name
+
     def save(self, model: Model, data: ImageDataModule, place: Path) -> np.ndarray | None:
         """Draw the figure with fixed noise, and save it with its settings in its description.
 
@@ -93,7 +97,7 @@ class FigureCallback(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw during training."""
         if self.is_due(trainer, _model_of(pl_module)):
-            self._draw(trainer, pl_module, f"{self.name}_epoch_{trainer.current_epoch + 1:04d}")
+            self._draw(trainer, pl_module, f"_epoch_{trainer.current_epoch + 1:04d}")
 
     def is_due(self, trainer: Trainer, model: Model) -> bool:
         """Whether to draw at the end of this epoch of training."""
@@ -101,21 +105,22 @@ class FigureCallback(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the finished model."""
-        self._draw(trainer, pl_module, self.name)
+        self._draw(trainer, pl_module)
 
-    def _draw(self, trainer: Trainer, pl_module: LightningModule, file_name: str) -> None:
+    def _draw(self, trainer: Trainer, pl_module: LightningModule, when: str = "") -> None:
         if not trainer.is_global_zero or self.left_out:
             return
         model, data = _model_of(pl_module), trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, ModelModule)
         with pl_module.averaged():
-            picture = self.save(model, data, Path(trainer.default_root_dir) / "figures" / file_name)
+            name = self.name_for(model)
+            picture = self.save(model, data, Path(trainer.default_root_dir) / "figures" / f"{name}{when}")
         if picture is None:
             return
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 step = trainer.current_epoch
-                logger.experiment.add_image(f"figures/{self.name}", picture, step, dataformats="HWC")
+                logger.experiment.add_image(f"figures/{name}", picture, step, dataformats="HWC")
 
 
 def _model_of(pl_module: LightningModule) -> Model:

@@ -20,6 +20,10 @@ class NelboByEpoch(FigureCallback):
 
     name = "nelbo"
 
+    def name_for(self, model: Model) -> str:
+        """What runs of this model are chosen by; the key of the callback is nelbo for all."""
+        return model.criterion
+
     def is_due(self, trainer: Trainer, model: Model) -> bool:  # noqa: ARG002
         """Never at the end of an epoch: the model's history gets the epoch after the callbacks have run."""
         return False
@@ -28,7 +32,7 @@ class NelboByEpoch(FigureCallback):
         """Draw the epochs before this one."""
         done = trainer.current_epoch
         if self.every_n_epochs and done and done % self.every_n_epochs == 0:
-            self._draw(trainer, pl_module, f"{self.name}_epoch_{done:04d}")
+            self._draw(trainer, pl_module, f"_epoch_{done:04d}")
 
     def draw(self, model: Model, data: ImageDataModule) -> Figure:  # noqa: ARG002
         """The model's history."""
