@@ -20,6 +20,17 @@ PUBLISHED = {
     "iwae_row1": "NLL 86.76 at k = 5000 after 3280 epochs",
 }
 
+# recipes of the likelihood ladder, and what was published for such a decoder
+GENERATIVE = "[pytorch-generative](https://github.com/EugenHotaj/pytorch-generative)"
+LADDER = {
+    "rung1_mlp": "NLL 86.76, one layer of z, [IWAE](https://arxiv.org/abs/1509.00519)",
+    "rung2_conv": "NELBO 86.55, NLL 82.14, gated, static bits, [Sylvester](https://arxiv.org/abs/1803.05649)",
+    "rung3_masked": "NLL 79.02, static bits, [PixelVAE](https://arxiv.org/abs/1611.05013)",
+    "rung4_pixelcnn": f"81.45, PixelCNN without z, {GENERATIVE}",
+    "rung5_transformer": f"79.17, ImageGPT without z, {GENERATIVE}",
+    "best_cpu": "–",
+}
+
 HEAD = """# Results
 
 The recipes of `conf/experiment/`, run to their ends. Nats per image on the test images, whose bits are drawn once from
@@ -31,7 +42,7 @@ there are several seeds. The seconds are those of training, on a machine that di
 python benchmarks/results.py RUN_FOLDER ... > docs/results.md
 ```
 
-from the folders' `config.yaml` and `metrics.json`; the figures of the bound and of the second table were added by
+from the folders' `config.yaml` and `metrics.json`; the bounds, and what is said of samples and codes, were added by
 `python -m vae_lab task=evaluate run_dir=RUN_FOLDER evaluation.k=…`. [How fast it is](speed.md):
 
 ![training images per second of vae_lab and other loops](images/speed.png)
@@ -43,12 +54,32 @@ JUDGED = """
 {samples:,} decoded means of draws from the prior. Fréchet and kernel distance are taken between features of a digit
 classifier that the project trains itself: they compare these models with each other and are **not comparable with
 Inception FID**. The same number of training images score {training:.2f} on the Fréchet distance. Confidence is the mean
-probability of the likeliest label, balance the entropy of the labels drawn over its largest value. The nearest training
-image is {test:.2f} away from a test image on average (Euclidean, over pixels): a model that copies would be at 0.
-Active units are latent dimensions whose posterior mean has a variance above 0.01. The last two columns are the test
-accuracies of 5 nearest neighbours and of logistic regression that see the posterior means only.
+probability of the likeliest label, balance the entropy of the labels drawn over its largest value. Precision is the
+share of samples that lie among test images, recall the share of test images that lie among samples. The nearest
+training image is {test:.2f} away from a test image on average (Euclidean, over pixels): a model that copies would be at
+0. The last row has what real images score themselves.
 
-| recipe | Fréchet | kernel | confidence | balance | nearest training image | active units | kNN | linear |
+| recipe | Fréchet | kernel | precision | recall | confidence | balance | nearest training image |
+|---|---|---|---|---|---|---|---|"""
+
+CODES = """
+## What the codes hold
+
+The share of the KL is KL / NELBO: what of an image's nats goes through the code. Active units are latent dimensions
+whose posterior mean has a variance above 0.01. KL = I(x; z) + KL(q(z) ‖ p(z)), where I(x; z) is at most the logarithm
+of the number of images, 9.21. The last two columns are the test accuracies of 5 nearest neighbours and of logistic
+regression that see the posterior means only.
+
+| recipe | KL | share of the KL | active units | I(x; z) | KL(q(z) ‖ p(z)) | kNN | linear |
+|---|---|---|---|---|---|---|---|"""
+
+OF_LADDER = """
+## The likelihood ladder
+
+From independent pixels to decoders that see the pixels before: the recipes by rung. NELBO and −log p(x) in nats over
+all test images, seconds of training. The published figures are of other networks and budgets.
+
+| rung | NELBO | −log p(x) | share of the KL | active units | I(x; z) | parameters | seconds | published |
 |---|---|---|---|---|---|---|---|---|"""
 
 GAPS = """
@@ -108,6 +139,26 @@ def bound(runs: list[dict[str, Any]]) -> str:
     return f"{column(having, name)}{error}, k = {name.rpartition('_')[2]}{seeds}"
 
 
+SHARE = "share_of_the_kl"
+# digits of each judgement, and which real images it is compared with
+JUDGES = {
+    "frechet_distance": (2, "training"),
+    "kernel_distance": (3, "training"),
+    "precision": (3, "training"),
+    "recall": (3, "training"),
+    "confidence": (2, "test"),
+    "class_balance": (2, "test"),
+    "nearest_distance": (2, "test"),
+}
+
+
+def measured(file: Path) -> dict[str, Any]:
+    """The figures of a run, with the share of its KL; a density may be above 1, and then there is no share."""
+    found: dict[str, Any] = json.loads(file.read_text())
+    has_share = "test/kl" in found and found.get("test/nelbo", 0) > 0 and not found.get("is_density")
+    return found | ({SHARE: found["test/kl"] / found["test/nelbo"]} if has_share else {})
+
+
 Rows = dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]]
 
 
@@ -134,19 +185,50 @@ def print_trained(rows: Rows) -> None:
 
 
 def print_judged(rows: Rows) -> None:
-    """The second table: what a classifier says."""
+    """The table of the samples: what a classifier says."""
     yardsticks = ("samples", "frechet_distance_of_training_images", "nearest_distance_of_test_images")
     found = {tuple(round(run[f"judge/{name}"], 2) for name in yardsticks) for runs in rows.values() for run in runs}
     if len(found) > 1:
         sys.exit("results.py: the runs were judged by different numbers of samples, or other classifiers")
     samples, training, test = found.pop()
     print(JUDGED.format(samples=samples, training=training, test=test))
-    figures = ("frechet_distance", "kernel_distance", "confidence", "class_balance", "nearest_distance")
     for (name, overrides), runs in rows.items():
         cells = [" ".join((name or "default", *overrides))]
-        cells += [column(runs, f"judge/{figure}", 3 if figure == "kernel_distance" else 2) for figure in figures]
+        cells += [column(runs, f"judge/{figure}", digits) for figure, (digits, _) in JUDGES.items()]
+        print(f"| {' | '.join(cells)} |")
+    every = [run for runs in rows.values() for run in runs]
+    of_real = [of_real_images(every, figure, digits, of) for figure, (digits, of) in JUDGES.items()]
+    print(f"| real images | {' | '.join(of_real)} |")
+
+
+def of_real_images(runs: list[dict[str, Any]], figure: str, digits: int, of: str) -> str:
+    """What real images score, by the first run that measured it; a dash where none did."""
+    name = f"judge/{figure}_of_{of}_images"
+    return next((f"{run[name]:.{digits}f}" for run in runs if name in run), "–")
+
+
+def print_codes(rows: Rows) -> None:
+    """The table of the codes: how much goes through them, and what can be read from them."""
+    print(CODES)
+    for (name, overrides), runs in rows.items():
+        cells = [" ".join((name or "default", *overrides)), column(runs, "test/kl"), column(runs, SHARE, 3)]
         cells += [column(runs, "test/active_units", 0)]
+        cells += [column(runs, f"test/{figure}") for figure in ("mutual_information", "marginal_kl")]
         cells += [column(runs, f"judge/{figure}", 3) for figure in ("knn_accuracy", "linear_accuracy")]
+        print(f"| {' | '.join(cells)} |")
+
+
+def print_ladder(rows: Rows) -> None:
+    """The likelihood ladder, rung by rung; a recipe without further overrides is a rung."""
+    there = [name for name in LADDER if (name, ()) in rows]
+    if not there:
+        return
+    print(OF_LADDER)
+    for name in there:
+        runs = rows[name, ()]
+        cells = [f"`{name}`", column(runs, "test/nelbo"), bound(runs), column(runs, SHARE, 3)]
+        cells += [column(runs, "test/active_units", 0), column(runs, "test/mutual_information")]
+        cells += [f"{runs[0]['parameters']:,}", column(runs, "train/seconds", 0), LADDER[name]]
         print(f"| {' | '.join(cells)} |")
 
 
@@ -164,7 +246,7 @@ def print_gaps(rows: Rows) -> None:
 
 
 def print_estimated(rows: Rows) -> None:
-    """The third table: the Monte Carlo KL beside its value."""
+    """The last table: the Monte Carlo KL beside its value."""
     print(ESTIMATED.format(n=next(iter(rows.values()))[0]["estimator/n"]))
     for (name, overrides), (run, *_) in rows.items():
         estimate, error, value = (run[f"estimator/{part}"] for part in ("estimate", "error", "value"))
@@ -181,7 +263,7 @@ def main() -> None:
     for folder in map(Path, sys.argv[1:]):
         if not (folder / "metrics.json").exists():
             sys.exit(f"results.py: {folder}: no metrics.json in it; give folders of finished runs")
-        rows[recognise(folder)].append(json.loads((folder / "metrics.json").read_text()))
+        rows[recognise(folder)].append(measured(folder / "metrics.json"))
 
     def having(figure: str) -> Rows:
         kept = {key: [run for run in runs if figure in run] for key, runs in sorted(rows.items())}
@@ -190,7 +272,9 @@ def main() -> None:
     print(HEAD)
     for figure, table in (
         ("test/nelbo", print_trained),
+        ("test/nelbo", print_ladder),
         ("judge/samples", print_judged),
+        ("test/active_units", print_codes),
         ("gaps/total", print_gaps),
         ("estimator/n", print_estimated),
     ):

@@ -33,7 +33,14 @@ def test_a_run_its_evaluation_and_its_model():
     assert "test Fréchet distance" in answer.out
     assert "reconstructions: left out, GAN does not have an encoder" in answer.out
     figures = {file.stem for file in Path("run/figures").iterdir()}
-    assert figures == {"samples", "real_images", "interpolation", "latent_grid", "discriminator_outputs", "frechet_distance"}
+    assert figures == {
+        "samples",
+        "real_images",
+        "interpolation",
+        "latent_grid",
+        "discriminator_outputs",
+        "frechet_distance",
+    }
     before = json.loads(Path("run/metrics.json").read_text())
     assert before["criterion"] == "frechet_distance"
     assert before["best/frechet_distance"] == before["best/val/frechet_distance"]

@@ -29,14 +29,14 @@ def test_what_is_constant_is_left_out(tmp_path):
 
 
 def test_a_later_command_finds_the_same_runs_and_makes_others_beside_them(tmp_path):
-    command(tmp_path, "prior=vamp", "latent_dim=2", "+trainer.max_time=\'00:01:00:00\'", "seed=0,1")
-    same = ("prior=vamp", "latent_dim=2", "+trainer.max_time=\'00:01:00:00\'")
+    command(tmp_path, "prior=vamp", "latent_dim=2", "+trainer.max_time='00:01:00:00'", "seed=0,1")
+    same = ("prior=vamp", "latent_dim=2", "+trainer.max_time='00:01:00:00'")
     (tmp_path / name(tmp_path, *same, "seed=0")).mkdir()
     # the constant is swept now, in another order of words
-    command(tmp_path, "seed=0,1", "prior=mixture,vamp", "latent_dim=2", "+trainer.max_time=\'00:01:00:00\'")
+    command(tmp_path, "seed=0,1", "prior=mixture,vamp", "latent_dim=2", "+trainer.max_time='00:01:00:00'")
     assert name(tmp_path, "seed=0", *same) == "seed=0"
     others = [("prior=mixture", *same[1:], "seed=0"), ("prior=vamp", "latent_dim=3", same[2], "seed=0")]
-    others += [("prior=vamp", "latent_dim=2", "++trainer.max_time=\'00:01:00:00\'", "seed=0")]
+    others += [("prior=vamp", "latent_dim=2", "++trainer.max_time='00:01:00:00'", "seed=0")]
     found = {name(tmp_path, *other) for other in others}
     assert len(found) == 3
     assert "seed=0" not in found

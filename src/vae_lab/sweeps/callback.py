@@ -181,7 +181,11 @@ def _report(folder: Path, again: str) -> None:
 
 def _discard_if_empty(folder: Path) -> bool:
     """Delete the folder if it holds no runs, but at most what is written before the first one."""
-    is_empty = not folder.is_dir() or {entry.name for entry in folder.iterdir()} <= {"multirun.yaml", ".search.lock", NAMES}
+    is_empty = not folder.is_dir() or {entry.name for entry in folder.iterdir()} <= {
+        "multirun.yaml",
+        ".search.lock",
+        NAMES,
+    }
     if is_empty and folder.is_dir():
         shutil.rmtree(folder)
     return is_empty
