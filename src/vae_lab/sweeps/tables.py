@@ -104,8 +104,8 @@ def of_settings(sweep: Sweep, baseline: Baseline | None) -> Table:
     words = [sweep.chosen_by.name, f"test {sweep.quantity.name}"]
     against = ["against baseline", "p (Holm)"] if baseline else []
     names = [*words, *(["gap to best"] if sweep.is_on_one_scale else []), *against]
-    names += [f"test {word}" if name.startswith("test/") else word for word, name in sweep.terms.items()]
     names += [*(["parameters"] if _sizes(sweep) else []), "training / s"]
+    names += [f"test {word}" if name.startswith("test/") else word for word, name in sweep.terms.items()]
     columns = [Column("rank"), *_heads(sweep), Column("seeds"), *map(Column, names)]
     rows = []
     for place, setting in enumerate(sweep.settings):
@@ -113,9 +113,9 @@ def of_settings(sweep: Sweep, baseline: Baseline | None) -> Table:
         row += [measured(setting, BEST), measured(setting, TEST)]
         row += [_gap(sweep.settings[0], setting)] if sweep.is_on_one_scale else []
         row += _against(baseline, place)
-        row += [measured(setting, name) for name in sweep.terms.values()]
         row += [_parameters(setting)] if _sizes(sweep) else []
-        rows.append([*row, measured(setting, "train/seconds")])
+        row += [measured(setting, name) for name in ("train/seconds", *sweep.terms.values())]
+        rows.append(row)
     unit = f"{sweep.quantity.unit.capitalize()}, mean" if sweep.quantity.unit else "Mean"
     note = f"{unit} ± standard deviation over seeds; gaps ± standard error of the difference"
     return Table(
