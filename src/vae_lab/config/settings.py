@@ -42,7 +42,7 @@ NESTED = {"encoder.posterior": "posterior", "decoder.likelihood": "likelihood"}
 Leaves = dict[str, Any]
 
 
-def leaves(config: DictConfig | Mapping[str, Any], resolve: bool = True, apart: tuple[str, ...] = APART) -> Leaves:
+def leaves(config: DictConfig | Mapping[Any, Any], resolve: bool = True, apart: tuple[str, ...] = APART) -> Leaves:
     """Every value of a config below its dotted key, without keys that begin with one of ``apart``.
 
     >>> leaves({"seed": 1, "loss": {"coeff": 2.0}, "run_dir": None})

@@ -59,7 +59,7 @@ class FigureCallback(Callback):
         """
         raise NotImplementedError
 
-    def name_for(self, model: Model) -> str:  # noqa: ARG002
+    def name_for(self, model: Model) -> str:
         """Name of the figure's file for a model, without its ending."""
         return self.name
 
