@@ -15,10 +15,10 @@ from vae_lab.tasks.summary import hparams_of
 from vae_lab.training.loggers import TensorBoard
 
 
-def columns(*overrides):
+def columns(*overrides, swept=()):
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose("config", list(overrides))
-    return hparams_of(config, parts_of(config))
+    return hparams_of(config, parts_of(config), swept)
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +60,30 @@ def test_the_columns_are_the_settings_that_the_report_names(usual):
         assert absent not in usual
 
 
+@pytest.mark.parametrize(
+    ("swept", "expected"),
+    [
+        (["seed", "optimizer.lr"], {"seed", "optimizer.lr"}),
+        (["hidden_dims"], {"hidden_dims"}),
+    ],
+)
+def test_a_run_of_a_sweep_has_the_columns_that_it_sweeps(swept, expected):
+    assert set(columns(swept=swept)) == expected
+
+
+def test_a_part_that_is_swept_comes_with_its_arguments_and_a_recipe_with_all(usual):
+    found = columns("loss=sgvb", "prior=mixture", swept=["prior"])
+    assert {"prior", "prior.components"} <= set(found)
+    assert {name.partition(".")[0] for name in found} == {"prior"}
+    for swept in (["experiment"], ["model"], ["seed", "no.such.key"]):
+        assert columns(swept=swept) == usual
+
+
 def test_the_last_rate_is_the_one_that_was_set(tmp_path):
     logger = TensorBoard(str(tmp_path))
     for epoch, rate in enumerate((3e-3, 1e-3, 0.0)):
         logger.log_metrics({"lr": rate}, step=epoch)
-    logger.log_results({"optimizer.lr": 3e-3}, {"test/nelbo": 100.0}, 3)
+    logger.log_results({"optimizer.lr": 3e-3}, {"test/nelbo": 100.0, "lr": 3e-3}, 3)
     found = EventAccumulator(str(tmp_path)).Reload().Scalars("lr")
     assert [event.value for event in found] == pytest.approx([3e-3, 1e-3, 0.0, 3e-3])
 

@@ -97,3 +97,14 @@ def test_a_sweep_goes_on_under_its_names(tmp_path, monkeypatch):
     answer = call("-m", "sweep_dir=sweep", "seed=0,1")
     assert answer.code == 2
     assert "sweep_dir=sweep: the runs in it have trainer.max_epochs=1" in answer.err
+    assert hparams("sweep/seed=0") == {"seed"}
+
+
+def hparams(run):
+    """The columns of a run in TensorBoard's HPARAMS tab."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+
+    events = EventAccumulator(run).Reload()
+    content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+    return set(metadata.parse_session_start_info_plugin_data(content).hparams)

@@ -18,8 +18,9 @@ from omegaconf import DictConfig
 
 from vae_lab.errors import ConfigError, RunFolderError, UserError, reason_of
 from vae_lab.files.locks import TakenError, take
+from vae_lab.runs.constants import NAMES
 from vae_lab.sweeps.folders import EVALUATION, failures
-from vae_lab.sweeps.names import NAMES, keep_constants
+from vae_lab.sweeps.names import keep_constants
 from vae_lab.sweeps.swept_values import check_baseline, check_intervals, check_values, swept, values_of
 
 SUBMITIT = "hydra_plugins.hydra_submitit_launcher."  # its launchers end the sweep where a job is killed

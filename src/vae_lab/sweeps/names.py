@@ -7,20 +7,16 @@ Nothing heavy is imported here.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from vae_lab.config.settings import APART_AS_OVERRIDES, key_of
-from vae_lab.errors import ConfigError, RunFolderError
+from vae_lab.errors import ConfigError
 from vae_lab.files.atomic import replace_file
-from vae_lab.files.checks import read_text
+from vae_lab.runs.constants import NAMES, constants_of, value_of, varying
 from vae_lab.sweeps.folders import EVALUATION, folder_name
-
-NAMES = ".names.json"  # in the folder of a sweep: its constant overrides by their keys
-LARGEST = 100_000  # bytes of that file
 
 
 def run_name(overrides: Sequence[str], left_out: Sequence[str], sweep_dir: str) -> str:
@@ -36,11 +32,10 @@ def run_name(overrides: Sequence[str], left_out: Sequence[str], sweep_dir: str) 
     """
     items = [item for item in map(str, overrides) if key_of(item) not in left_out]
     if Path(sweep_dir).name == EVALUATION:  # called by the run that is evaluated
-        run_dir = _parsed([item for item in items if key_of(item) == "run_dir"])
-        return folder_name(Path(str(next(iter(run_dir.values())).value())).name if run_dir else "")
-    constant = _kept(Path(sweep_dir))
-    if constant:
-        items = [str(each.input_line) for key, each in _parsed(items).items() if constant.get(key) != _value(each)]
+        run_dir = varying(items, {}).get("run_dir")
+        return folder_name(Path(str(run_dir.value())).name if run_dir else "")
+    if constant := constants_of(Path(sweep_dir)):
+        items = [str(each.input_line) for each in varying(items, constant).values()]
     return folder_name(",".join(sorted(items)))
 
 
@@ -61,36 +56,12 @@ def keep_constants(sweep_dir: Path, overrides: Sequence[Override], left_out: Seq
     file = sweep_dir / NAMES
     if not any(entry.is_dir() and not entry.name.startswith(".") for entry in sweep_dir.iterdir()):
         file.unlink(missing_ok=True)
-        constant = {each.key_or_group: _value(each) for each in overrides if not each.is_sweep_override()}
+        constant = {each.key_or_group: value_of(each) for each in overrides if not each.is_sweep_override()}
         if constant and len(constant) < len(overrides):
             replace_file(file, json.dumps(constant, indent=2) + "\n")
         return
     given = {override.key_or_group for override in overrides}
-    for key, value in _kept(sweep_dir).items():
+    for key, value in constants_of(sweep_dir).items():
         if key not in given and key not in left_out and not key.startswith(APART_AS_OVERRIDES):
             reason = f"the runs in it have {key}={value}, which this command leaves out; add it, or name another folder"
             raise ConfigError("sweep_dir", str(sweep_dir), reason)
-
-
-def _kept(sweep_dir: Path) -> Mapping[str, str]:
-    file = sweep_dir / NAMES
-    try:
-        kept = json.loads(read_text(file, LARGEST))
-        if not isinstance(kept, dict) or not all(isinstance(value, str) for value in kept.values()):
-            raise ValueError("it does not say values by their keys")
-    except FileNotFoundError:
-        return {}
-    except (ValueError, RecursionError) as error:
-        raise RunFolderError(f"{file}: damaged ({error}); name another folder") from error
-    return kept
-
-
-def _parsed(items: Sequence[str]) -> dict[str, Override]:
-    """Overrides by their keys, a later one in place of an earlier one."""
-    return {each.key_or_group: each for each in OverridesParser.create().parse_overrides(list(items))}
-
-
-def _value(override: Override) -> str:
-    """A value in one form, however it was typed, with what is done to its key."""
-    done = str(override.get_key_element())[: -len(override.key_or_group)]
-    return f"{done}{override.get_value_element_as_str()}"

@@ -3,7 +3,7 @@
 import math
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +70,25 @@ def device_name(trainer: Trainer) -> str:
     return f"{several}{device.type} ({torch.get_num_threads()} threads)"
 
 
-def hparams_of(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
+def hparams_of(config: DictConfig, choices: Mapping[str, Any], swept: Collection[str] = ()) -> dict[str, Any]:
     """Settings for TensorBoard's HPARAMS tab: all that a sweep's report can name, under the same names.
+
+    TensorBoard shows five columns and more, also of keys that do not differ. A single run cannot know which differ;
+    a run of a sweep has the keys that its command sweeps, and the arguments of the parts that it sweeps.
 
     Args:
         config: config of the run.
         choices: choice of each group, as Hydra made them.
+        swept: keys and groups that differ in the sweep of this run; empty where that is not known.
     """
     # resolved, as it is in the run folder: a value that follows another is then recognised, as they are equal
     resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
     assert isinstance(resolved, DictConfig)
     found = columns_of(resolved)
-    return found | {name: str(choice) for name, choice in choices.items() if name in found}
+    found |= {name: str(choice) for name, choice in choices.items() if name in found}
+    if not swept or not set(swept) <= set(found) or "model" in swept:  # a recipe or a kind of model changes any key
+        return found
+    return {name: value for name, value in found.items() if any(f"{name}.".startswith(f"{key}.") for key in swept)}
 
 
 # --- figures --------------------------------------------------------------------------------------------------

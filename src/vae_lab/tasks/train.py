@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import torch
+from hydra.errors import HydraException
 from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lab.config.settings import parts_of
+from vae_lab.config.settings import APART_AS_OVERRIDES, parts_of
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import ConfigError, DiskError, NonFiniteError, NotOffered
+from vae_lab.errors import ConfigError, DiskError, NonFiniteError, NotOffered, RunFolderError
+from vae_lab.runs.constants import constants_of, varying
 from vae_lab.runs.folder import RunFolder
 from vae_lab.tasks.checks import check_before_training
 from vae_lab.tasks.process import ended_by_signals
@@ -128,6 +130,17 @@ def _conclude(
             criterion = model.criterion
             names = (f"test/{criterion}", "test/kl", "test/reconstruction", f"best/{criterion}")
             results = {name: metrics[name] for name in names if name in metrics}
-            logger.log_results(hparams_of(config, parts_of(config)), results, len(model.history))
+            results["lr"] = float(config.optimizer.lr)  # HPARAMS shows the last point, and a schedule ends at 0
+            settings = hparams_of(config, parts_of(config), _swept(folder))
+            logger.log_results(settings, results, len(model.history))
     log.info(table(metrics, folder.path))
     return float(metrics[f"best/{model.criterion}"])
+
+
+def _swept(folder: RunFolder) -> list[str]:
+    """The keys that differ in the sweep of a run; none where it is a single run, or its sweep does not say them."""
+    with suppress(RunFolderError, HydraException):  # the run is not about what somebody wrote there
+        constant = constants_of(folder.path.parent)
+        found = varying(folder.read_overrides() or [], constant) if constant else {}
+        return [key for key in found if not key.startswith(APART_AS_OVERRIDES)]
+    return []

@@ -133,9 +133,6 @@ class TensorBoard(TensorBoardLogger):
             results: figures that the run ended with.
             epoch: number of epochs that the run took.
         """
-        # the last point of a curve is what the HPARAMS tab shows, and a schedule ends at 0
-        rate = settings.get("optimizer.lr")
-        results = results | ({"lr": rate} if isinstance(rate, int | float) else {})
         for name, value in results.items():
             self.experiment.add_scalar(name, value, epoch)
         # TensorBoard uses the first run's list of columns, where there is one, for all runs: without that list it
