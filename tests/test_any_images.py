@@ -1,9 +1,10 @@
 """Images of any form, with no labels, one, or many: every figure, measurement and judgement copes or says why not."""
 
+import numpy as np
 import pytest
 import torch
 
-from helpers import Pictures, assert_nothing_is_cut_off
+from helpers import TINY, Pictures, assert_nothing_is_cut_off, call, pictures
 from vae_lab.decoders import ConvDecoder
 from vae_lab.encoders import ConvEncoder
 from vae_lab.errors import NotOffered
@@ -82,3 +83,20 @@ def test_the_nearest_image_does_not_depend_on_how_many_are_compared_at_once(monk
     expected = (images[:, None] - among[None] / 255).square().sum((2, 3, 4)).sqrt().min(1)
     torch.testing.assert_close(distances, expected.values, rtol=1e-4, atol=1e-4)
     assert torch.equal(indices, expected.indices)
+
+
+@pytest.mark.parametrize("kinds", [0, 47])
+def test_the_program_trains_tests_and_evaluates_whatever_the_labels(monkeypatch, tmp_path, kinds):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VAE_LAB_DATA", str(tmp_path))
+    (x, y), (test_x, test_y) = (pictures(n, (3, 12, 16), max(kinds, 1)) for n in (110, 60))
+    labels = {"y_train": y.numpy(), "y_test": test_y.numpy()} if kinds else {}
+    np.savez("set.npz", x_train=x.numpy(), x_test=test_x.numpy(), **labels)
+    tiny = [argument for argument in TINY if not argument.startswith("data.")]
+    trained = call("data=arrays", "data.file=set.npz", "data.batch_size=20", *tiny, "hydra.run.dir=run")
+    assert trained.code == 0, trained.err
+    few = ("evaluation.k=2", "evaluation.samples=20", "trainer.accelerator=cpu")
+    again = call("task=evaluate", "run_dir=run", *few)
+    assert again.code == 0, again.err
+    assert ("samples judged" in again.out) == (kinds > 1)
+    assert ("samples: left out, the images have no labels" in again.out) == (kinds < 2)
