@@ -73,7 +73,7 @@ def latent_plane(codes: Tensor) -> Plane:
     axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
     shares = lengths.square() / lengths.square().sum().clamp_min(torch.finfo(codes.dtype).tiny)
     first, second = (
-        f"{which} principal axis / standard deviations ({share:.0%} of the variance)"
+        f"{which} principal axis / SD ({share:.0%} of variance)"
         for which, share in zip(("first", "second"), shares.tolist(), strict=False)
     )
     return Plane(centre, axes, (first, second))
