@@ -20,6 +20,14 @@ def compose():
         yield lambda *overrides: hydra.compose("config", list(overrides))
 
 
+@pytest.mark.parametrize("data", ["images", "arrays"])
+def test_levels_of_own_images_have_a_density_unless_another_likelihood_is_named(compose, data):
+    assert compose(f"data={data}").likelihood._target_ == "vae_lab.likelihoods.Gaussian"
+    for likelihood, name in (("bernoulli", "Bernoulli"), ("categorical", "Categorical")):
+        composed = compose(f"data={data}", f"likelihood={likelihood}")
+        assert composed.decoder.likelihood._target_ == f"vae_lab.likelihoods.{name}"
+
+
 CHOICES = sorted(
     f"{folder.name}={file.stem}"
     for folder in CONF.iterdir()

@@ -96,8 +96,20 @@ def test_hidden_files_other_files_and_links_that_lead_back_are_left_out(tmp_path
     (root / "notes.txt").write_text("of mine")
     (root / "cat" / "._0.png").write_bytes(b"no picture")
     (root / "dog" / "again").symlink_to(root)
+    (root / "paper.pdf").write_bytes(b"%PDF-1.4")  # Pillow writes these, and does not read them
+    picture(root / "__MACOSX" / "cat" / "0.png")
     data = data_of(root)
     assert data.train_size + len(data.test.images) == 20
+
+
+def test_class_folders_may_be_links_to_folders_beside_them(tmp_path):
+    root = album(tmp_path / "set" / "pool", n=5).parent
+    (root / "train").mkdir()
+    for kind in ("cat", "dog"):
+        (root / "train" / kind).symlink_to(root / "pool" / kind)
+    data = data_of(root)
+    assert data.labels == ("cat", "dog")
+    assert data.train_size + len(data.test.images) == 10
 
 
 def square(size: int) -> np.ndarray:
@@ -111,6 +123,7 @@ def square(size: int) -> np.ndarray:
     [
         ("grey.png", lambda: Image.fromarray(np.full((8, 8), 77, np.uint8)), 77),
         ("sixteen.png", lambda: Image.fromarray(np.full((8, 8), 77 * 256 + 3, np.uint16)), 77),
+        ("grey.gif", lambda: Image.new("L", (8, 8), 102), 102),
         ("bits.png", lambda: Image.new("1", (8, 8), 1), 255),
         ("clear.png", lambda: Image.new("RGBA", (8, 8), (0, 0, 0, 0)), 255),
         ("half.png", lambda: Image.new("LA", (8, 8), (0, 128)), 127),
@@ -166,14 +179,17 @@ def test_damaged_pictures_are_all_named_or_left_out(tmp_path, caplog):
     (root / "cat" / "3.png").write_bytes(whole[: len(whole) // 2])
     (root / "dog" / "5.png").write_bytes(b"not at all")
     (root / "dog" / "6.png").write_bytes(b"")
+    (root / "dog" / "7.png").unlink()
+    (root / "dog" / "7.png").symlink_to(tmp_path / "nowhere.png")
     for options in ({}, {"size": 4, "channels": 3}):  # found by the beginnings of the files, or when they are decoded
         with pytest.raises(DataError, match=r"of 20 pictures cannot be read: .*; repair or move") as error:
             data_of(root, **options)
         assert "dog/5.png" in str(error.value)
         assert "dog/6.png" in str(error.value)
-    assert "3 of 20" in str(error.value)
+        assert "4 of 20" in str(error.value)
+        assert "cat/3.png" in str(error.value)  # its beginning is whole
     data = data_of(root, skip_damaged=True)
-    assert data.train_size + len(data.test.images) == 17
+    assert data.train_size + len(data.test.images) == 16
     assert "cat/3.png" in caplog.text
 
 
@@ -190,6 +206,16 @@ def test_pictures_are_decoded_once_until_one_changes(tmp_path, monkeypatch):
     assert (torch.cat([second.train.images, second.val.images, second.test.images]) == 255).any()
     with pytest.raises(DataError, match=r"its content is not what data\.sha256 names"):
         data_of(root, sha256=first.sha256)
+
+
+@pytest.mark.parametrize("where", ["pets", "pets/cache"])
+def test_nothing_is_written_into_the_folder_of_the_pictures(tmp_path, monkeypatch, where):
+    root = album(tmp_path / "pets")
+    monkeypatch.setenv("VAE_LAB_DATA", str(tmp_path / where))
+    monkeypatch.setattr(picture_cache, "user_cache_dir", lambda _: str(tmp_path / "usual"))
+    before = files_in(root)
+    assert data_of(root).folder.is_relative_to(tmp_path / "usual")
+    assert files_in(root) == before
 
 
 def test_a_large_set_stays_on_the_disk(tmp_path, monkeypatch):

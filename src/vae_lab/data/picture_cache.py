@@ -53,7 +53,7 @@ def load(wish: Wish) -> tuple[OwnSet, Path]:
         DataError: if there are no pictures, or some are damaged.
     """
     found = pictures.find(wish.root)
-    folder = _cache() / _key(wish, found)
+    folder = _cache(wish.root) / _key(wish, found)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".lock", "name another folder with VAE_LAB_DATA"):
         if not (folder / FACTS).exists():
@@ -61,15 +61,19 @@ def load(wish: Wish) -> tuple[OwnSet, Path]:
     return _read_once(folder), folder
 
 
-def _cache() -> Path:
-    return Path(expanded(os.environ.get("VAE_LAB_DATA") or user_cache_dir("vae_lab"))) / "images"
+def _cache(root: Path) -> Path:
+    """Where arrays are kept: never in the folder of the pictures, even if VAE_LAB_DATA names it."""
+    usual = Path(user_cache_dir("vae_lab"))
+    named = Path(expanded(os.environ.get("VAE_LAB_DATA") or usual))
+    return (usual if named.resolve().is_relative_to(root.resolve()) else named) / "images"
 
 
 def _key(wish: Wish, found: Sequence[Picture]) -> str:
     """A name for the result: it changes with the names, sizes and times of the files and with what is wished."""
     digest = hashlib.sha256(repr((FORM, wish._replace(root=Path()))).encode())
     for picture in found:
-        status = (wish.root / picture.path).stat()
+        file = wish.root / picture.path
+        status = file.stat() if file.exists() else file.lstat()  # of a link that leads nowhere
         digest.update(repr((picture, status.st_size, status.st_mtime_ns)).encode())
     return digest.hexdigest()[:24]
 
@@ -99,6 +103,10 @@ def _with_shape(wish: Wish, found: Sequence[Picture]) -> tuple[Sequence[Picture]
         return found, (wish.channels, *wish.size)
     heads = pictures.heads(wish.root, found)
     if damaged := [head for head in heads if isinstance(head, Damaged)]:
+        if not wish.skip_damaged:  # those whose end is missing, too, so that one message names all
+            opened = [picture for picture, head in zip(found, heads, strict=True) if isinstance(head, Head)]
+            small = pictures.decoded(wish.root, opened, (1, 1, 1))
+            damaged = sorted([*damaged, *(one for one in small if isinstance(one, Damaged))])
         found = _without(damaged, found, wish)
     good = [head for head in heads if isinstance(head, Head)]
     size = wish.size or _one_size(good, found)

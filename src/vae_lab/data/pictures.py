@@ -22,6 +22,10 @@ T = TypeVar("T")
 
 GREY = ("1", "L", "LA", "La")  # and those with more than eight bits
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+Image.init()
+# not those that other programs read, which Pillow would start
+FORMATS = tuple(set(Image.OPEN) - {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+SUFFIXES = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
 ORIENTATION = 0x0112  # in EXIF: from 5 on, height and width are exchanged
 NAMES_OF_PARTS = {
     "train": "train",
@@ -31,7 +35,7 @@ NAMES_OF_PARTS = {
     "validation": "val",
     "test": "test",
 }
-SHOWN = 10  # files named in a message
+SHOWN = 20  # files named in a message
 
 
 class Picture(NamedTuple):
@@ -67,16 +71,15 @@ def find(root: Path) -> list[Picture]:
     else is used. The first folder below, or below a part, is the label, where each picture is in one.
 
     Args:
-        root: the folder. Hidden files and folders are left out, links to folders are followed once.
+        root: the folder. Hidden files and folders are left out, links to folders are followed.
 
     Raises:
         DataError: if there is no such folder, or it has no pictures to train on.
     """
     if not root.is_dir():
         raise DataError(f"data.root={root}: there is no such folder; name the one that holds your pictures")
-    Image.init()
-    paths = sorted(_walk(root))
-    pictures = [path for path in paths if Path(path).suffix.lower() in Image.EXTENSION]
+    paths = sorted(_walk(root, root))
+    pictures = [path for path in paths if Path(path).suffix.lower() in SUFFIXES]
     tops = {path.split("/")[0] for path in pictures if "/" in path}
     parts = {top: NAMES_OF_PARTS[top.lower()] for top in tops if top.lower() in NAMES_OF_PARTS}
     inside = [path for path in pictures if not parts or path.split("/")[0] in parts]
@@ -93,17 +96,19 @@ def find(root: Path) -> list[Picture]:
     return found
 
 
-def _walk(root: Path) -> Iterator[str]:
-    seen = set()
-    for folder, below, files in os.walk(root, followlinks=True):
-        place = Path(folder)
-        status = place.stat()
-        if (status.st_dev, status.st_ino) in seen:  # a link that leads back
-            below.clear()
+def _walk(root: Path, folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
+    """Paths of the files below a folder, without what is hidden; links are followed, except those that lead back."""
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or entry.name == "__MACOSX":
             continue
-        seen.add((status.st_dev, status.st_ino))
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        yield from ((place / name).relative_to(root).as_posix() for name in files if not name.startswith("."))
+        if entry.is_dir():
+            yield from _walk(root, entry, (*above, here))
+        else:
+            yield entry.relative_to(root).as_posix()
 
 
 def _picture(path: str, parts: dict[str, str]) -> Picture:
@@ -163,17 +168,24 @@ def _guarded(root: Path, picture: Picture, read: Callable[[Path], T]) -> T | Dam
 
 
 def _head(path: Path) -> Head:
-    with Image.open(path) as picture:
+    with Image.open(path, formats=FORMATS) as picture:
         width, height = picture.size
         if picture.getexif().get(ORIENTATION, 1) >= 5:
             width, height = height, width
-        return Head(height, width, picture.mode in (*GREY, *DEEP))
+        return Head(height, width, _is_grey(picture))
+
+
+def _is_grey(picture: Image.Image) -> bool:
+    if picture.mode in ("P", "PA"):
+        colours = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+        return bool((colours == colours[:, :1]).all())
+    return picture.mode in (*GREY, *DEEP)
 
 
 def _content_and_pixels(path: Path, shape: tuple[int, int, int]) -> tuple[bytes, np.ndarray]:
     content = path.read_bytes()
     channels, height, width = shape
-    with Image.open(BytesIO(content)) as opened:
+    with Image.open(BytesIO(content), formats=FORMATS) as opened:
         mode = "L" if channels == 1 else "RGB"
         picture = _without_transparency(_in_eight_bits(ImageOps.exif_transpose(opened))).convert(mode)
     if picture.size != (width, height):
