@@ -193,6 +193,10 @@ def test_a_compiler_that_fails_is_one_line(tmp_path, small_data, monkeypatch):
     ("arguments", "line"),
     [
         (("trainer.precision=16-mixed",), "trainer.precision=16-mixed: needs a GPU; on a CPU use bf16-mixed"),
+        (
+            ("trainer.graphs=true",),
+            "trainer.graphs=True: graphs are captured on an NVIDIA GPU, and this run is on the cpu",
+        ),
         (("trainer.precision=16",), "trainer.precision=16: needs a GPU; on a CPU use bf16-mixed"),
         (
             ("trainer.strategy=single_device", "trainer.devices=2"),

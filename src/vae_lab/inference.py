@@ -78,7 +78,8 @@ class SVI(Inference):
             x, numbers = x.detach().clone(), _leaf(start)
             if self.start == "random":
                 numbers = _leaf(START_SPREAD * torch.randn_like(numbers))
-            optimizer = Adam([numbers], self.lr, betas=BETAS, maximize=True)
+            # on a GPU its count of steps lies on the device too, so that a captured step can repeat it
+            optimizer = Adam([numbers], self.lr, betas=BETAS, maximize=True, capturable=numbers.is_cuda)
             for step in range(self.steps):
                 optimizer.param_groups[0]["lr"] = _falling(self.lr, step, self.steps)
                 numbers.grad = _slope(elbo, numbers, x)

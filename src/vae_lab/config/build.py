@@ -179,7 +179,8 @@ def build_training(config: DictConfig, model: Model) -> Training:
     parts = {key: build(config[key], key) for key in ("loss", "optimizer", "scheduler") if config[key]}
     ema = OmegaConf.select(config, "training.ema") or 0.0  # a run folder of an earlier version has none
     try:
-        return Training(model, **parts, gradient_clip_val=config.trainer.get("gradient_clip_val"), ema=ema)
+        clip, graphs = config.trainer.get("gradient_clip_val"), config.trainer.get("graphs", "auto")
+        return Training(model, **parts, gradient_clip_val=clip, ema=ema, graphs=graphs)
     except ValueError as error:
         remedy = "; use loss=sgvb" if isinstance(error, NoClosedFormError) else ""
         raise ConfigError("loss", type(parts["loss"]).__name__.lower(), f"{error}{remedy}") from error

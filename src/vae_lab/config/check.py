@@ -16,7 +16,7 @@ from vae_lab.annotations import CodeLength, ImageShape, NotNegative, Positive, S
 from vae_lab.config.keys import check_keys, did_you_mean, primary
 from vae_lab.config.settings import NESTED, choices, leaves, shown
 from vae_lab.config.targets import OF_MODELS, check_targets, parts_of_model, with_default
-from vae_lab.config.trainer_arguments import WORKS, check_names, check_values
+from vae_lab.config.trainer_arguments import OURS, WORKS, check_names, check_values
 from vae_lab.errors import ConfigError
 
 # Values that are not arguments of our constructors, so that our annotations do not limit them.
@@ -44,7 +44,7 @@ LIMITS: dict[str, Any] = {
     "figures.only": Annotated[list[str], Field(min_length=1)] | None,
     "optimizer.lr": Positive,
     "optimizer.weight_decay": NotNegative,
-    **{f"trainer.{name}": allowed for name, allowed in WORKS.items()},
+    **{f"trainer.{name}": allowed for name, allowed in (WORKS | OURS).items()},
 }
 
 # Arguments of callbacks that are not ours, where their annotations allow more than what works.
@@ -238,7 +238,8 @@ def _check_node(key: str, node: Any) -> None:
             _check_node(f"{key}[{index}]", child)
     if not isinstance(node, dict):
         return
-    arguments = {name: value for name, value in node.items() if not name.startswith("_")}
+    ours = OURS if key == "trainer" else {}
+    arguments = {name: value for name, value in node.items() if not name.startswith("_") and name not in ours}
     if "_target_" in node:
         _check_arguments(key, node["_target_"], arguments)
     for name, value in arguments.items():

@@ -19,7 +19,8 @@ from vae_lab.runs.folder import RunFolder
 BESIDE_THE_WEIGHTS = 2**28  # bytes that building a model may take besides them, for masks and the like
 
 # overrides that may come with resume=: where the run is computed
-OF_RESUME = ("resume", "hydra", "data.root", "data.file", "trainer.accelerator", "trainer.devices", "threads")
+OF_RESUME = ("resume", "hydra", "data.root", "data.file", "threads")
+OF_RESUME += ("trainer.accelerator", "trainer.devices", "trainer.graphs")
 
 
 def load(run_dir: Path | str) -> Model:

@@ -24,6 +24,7 @@ APART = (
     "image_shape",  # follows the data
     "trainer.accelerator",
     "trainer.devices",
+    "trainer.graphs",
     "matmul",
     "threads",
     "evaluation.",

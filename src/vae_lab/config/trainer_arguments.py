@@ -47,6 +47,9 @@ WORKS: dict[str, Any] = {
     "detect_anomaly": bool,
 }
 
+# Keys beside them that are not Lightning's: they are arguments of our ``Training``, and never reach its Trainer.
+OURS: dict[str, Any] = {"graphs": bool | Literal["auto"]}
+
 # The arguments that cannot take effect: the values that change nothing, and why others are refused.
 REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "num_nodes": ((1,), "a run works on one machine; use trainer.devices, or a sweep with hydra/launcher=slurm"),

@@ -114,6 +114,11 @@ class ImageDataModule(LightningDataModule):
         self.val = Images(self._freeze(val_images, 2).to(device), val_labels.to(device))
         self.test = Images(self._freeze(test_images, 3).to(device), test_labels.to(device))
 
+    @property
+    def megabytes(self) -> float:
+        """Memory that the set takes on the device, once for each process."""
+        return sum(tensor.nbytes for part in (self.train, self.val, self.test) for tensor in part) / 1e6
+
     def train_dataloader(self) -> Batches:
         """Shuffled batches, drawn as ``binarization`` says."""
         to_pixels = draw if self.binarization == "dynamic" else scale

@@ -1,6 +1,7 @@
 """Batches as slices of a tensor that is already on the device."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from torch import Tensor
 
@@ -19,6 +20,9 @@ class Batches:
             out, since a loss is a mean over images.
     """
 
+    gathers = True
+    """False: in training the batches are the numbers of their images, (batch,), which ``take`` makes images of."""
+
     def __init__(
         self,
         images: Tensor,
@@ -36,7 +40,7 @@ class Batches:
         whole, rest = divmod(len(self.images), self.batch_size)
         return whole + (rest >= (self.processes if self.order else 1))
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Any]:
         own = slice(self.rank, None, self.processes)
         if self.order is None:
             for images, labels in zip(
@@ -46,5 +50,9 @@ class Batches:
         else:
             batches = self.order().to(self.images.device).split(self.batch_size)
             for chosen in (batch[own] for batch in batches[: len(self)]):
-                # index_select copies whole images; indexing by a tensor takes eight times as long on the CPU
-                yield self.to_pixels(self.images.index_select(0, chosen)), self.labels.index_select(0, chosen)
+                yield self.take(chosen) if self.gathers else chosen
+
+    def take(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """The images of some numbers, (batch,), as the model sees them, and their labels."""
+        # index_select copies whole images; indexing by a tensor takes eight times as long on the CPU
+        return self.to_pixels(self.images.index_select(0, chosen)), self.labels.index_select(0, chosen)

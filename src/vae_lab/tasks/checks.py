@@ -12,6 +12,7 @@ from vae_lab.figures.quantities import quantity_of
 from vae_lab.randomness import fixed_noise
 from vae_lab.training import hardware
 from vae_lab.training.figures import FigureCallback
+from vae_lab.training.graphs import why_not_here
 from vae_lab.training.measurements import Measurement
 from vae_lab.training.module import Training
 
@@ -41,10 +42,18 @@ def check_before_training(config: DictConfig, trainer: Trainer, training: Traini
             callback.check(training.model, data)
     _check_criterion(config, trainer, training, validates)
     _check_monitored(config, training, validates)
+    _check_graphs(config, trainer, training)
     if config.get("compile") and not training.loss.can_be_compiled:
         raise ConfigError("compile", True, "a compiled graph would leave out a part of this loss's gradient; use false")
     if config.get("compile") and (reason := hardware.why_not_compiled(trainer.strategy.root_device)):
         raise ConfigError("compile", True, f"the compiler does not work here ({reason}); use false")
+
+
+def _check_graphs(config: DictConfig, trainer: Trainer, training: Training) -> None:
+    """Refuse to capture graphs where the Trainer's steps cannot be, or where a compiler captures its own."""
+    reason = "compile=true captures graphs of its own" if config.get("compile") else why_not_here(trainer)
+    if training.graphs is True and reason:
+        raise ConfigError("trainer.graphs", True, f"{reason}; use auto or false")
 
 
 def check_limit(key: str, limit: float, batches: int) -> None:

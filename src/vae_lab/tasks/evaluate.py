@@ -37,7 +37,15 @@ log = logging.getLogger(__name__)
 # overrides that may come with task=evaluate
 ALLOWED = (*WHERE, "trainer", "evaluation", "report", "debug")
 # arguments of the Trainer that say how long and how it trains
-OF_TRAINING = ("max_", "min_", "gradient_clip_", "limit_train_batches", "detect_anomaly", "enable_model_summary")
+OF_TRAINING = (
+    "max_",
+    "min_",
+    "gradient_clip_",
+    "limit_train_batches",
+    "detect_anomaly",
+    "enable_model_summary",
+    "graphs",
+)
 COPIES = 20  # samples shown beside the training image that is nearest to them
 
 Figures = dict[str, float]

@@ -1,6 +1,7 @@
 """Around a task: what the process prints, which folder it writes to, and how a mistake or a signal ends it."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -32,6 +33,12 @@ def rank() -> int:
 def in_sweep() -> bool:
     """Whether this run is one of a multirun."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def runs_at_once() -> int:
+    """Number of runs of this multirun that work at the same time, each in a process of its own."""
+    jobs = int(HydraConfig.get().launcher.get("n_jobs", 1)) if in_sweep() else 1
+    return jobs if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + jobs)  # as joblib counts: -1 is all cores
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from vae_lab.errors import ConfigError, DiskError, NonFiniteError, NotOffered, R
 from vae_lab.runs.constants import constants_of, varying
 from vae_lab.runs.folder import RunFolder
 from vae_lab.tasks.checks import check_before_training
-from vae_lab.tasks.process import ended_by_signals
+from vae_lab.tasks.process import ended_by_signals, runs_at_once
 from vae_lab.tasks.start import choose_threads, start
 from vae_lab.tasks.summary import announcement, best_of, facts_of, hparams_of, shown, table, tested, why_stopped_early
 from vae_lab.tasks.trainer import make_trainer
@@ -62,6 +62,9 @@ def train(
             choose_threads(config, training, trainer)
             _claim(config, folder, trainer, overrides)
         log.info(announcement(config, training.model, trainer, folder.path, checkpoint))
+        if (others := runs_at_once()) > 1:
+            told = "memory: the data set takes %.0f MB of %s in this process, as in each of the %d that run at once"
+            log.info(told, data.megabytes, trainer.strategy.root_device, others)
         _make_ready(config, training, data, trainer)
         _fit(trainer, training, data, folder, checkpoint)
         if reason := why_stopped_early(trainer, training.model):

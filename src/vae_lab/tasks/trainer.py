@@ -9,9 +9,10 @@ from hydra.core.hydra_config import HydraConfig
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from vae_lab.config.build import build
+from vae_lab.config.trainer_arguments import OURS
 from vae_lab.errors import ConfigError
 from vae_lab.figures.style import Form
 from vae_lab.runs.folder import RunFolder
@@ -36,7 +37,7 @@ def make_trainer(config: DictConfig, folder: RunFolder, callbacks: Sequence[Call
     named = _callbacks(config)
     progress, has_bar = _progress(config.trainer, named)
     trainer = build(
-        config.trainer,
+        OmegaConf.masked_copy(config.trainer, [name for name in config.trainer if name not in OURS]),
         "trainer",
         default_root_dir=str(folder.path),
         callbacks=[*named, *callbacks, *progress],

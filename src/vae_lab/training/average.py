@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vae_lab.errors import RunFolderError, UserError
@@ -37,11 +38,20 @@ class Average:
         self.names, self.weights = list(named), list(named.values())
         self.others = [weight.detach().clone() for weight in self.weights]
 
+    def next_decay(self) -> float:
+        """d_t of the next step, which is counted now."""
+        self.steps += 1
+        return min(self.decay, self.steps / (9 + self.steps))
+
     def update(self) -> None:
         """Add the weights after a step."""
-        self.steps += 1
-        add = get_ema_multi_avg_fn(min(self.decay, self.steps / (9 + self.steps)))
-        add(self.others, self.weights, 0)
+        get_ema_multi_avg_fn(self.next_decay())(self.others, self.weights, 0)
+
+    @torch.no_grad()
+    def update_by(self, share: Tensor) -> None:
+        """Add the weights with a share 1 − d_t, (), that lies on the device: the same, for steps that are captured."""
+        for other, weight in zip(self.others, self.weights, strict=True):
+            other.lerp_(weight, share.to(other.dtype))
 
     @torch.no_grad()
     def swap(self) -> None:

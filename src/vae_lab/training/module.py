@@ -1,12 +1,10 @@
 """The one LightningModule: it trains a model with a loss."""
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -14,17 +12,17 @@ from torch.optim.lr_scheduler import LRScheduler
 from vae_lab.errors import NonFiniteError, UserError
 from vae_lab.losses import Loss, Stage
 from vae_lab.models import Model
-from vae_lab.randomness import fixed_noise
 from vae_lab.training.demands import is_followed
+from vae_lab.training.evaluated_module import EvaluatedModule
+from vae_lab.training.graphs import CapturedSteps, Graphs, begin
 from vae_lab.training.inputs import Batch, Inputs
 from vae_lab.training.loggers import continue_from
-from vae_lab.training.model_module import ModelModule
 from vae_lab.training.moment import check_optimizers, moment_of, restore_random, skip, taken, to_start_of_epoch
-from vae_lab.training.steps import count_last_only, is_quick, listed, plain_step, quick_step
+from vae_lab.training.steps import all_stages, count_last_only, is_quick, listed, plain_step, quick_step
 from vae_lab.training.sums import RunningSums, not_finite, prefixed, remedy_of
 
 
-class Training(ModelModule):
+class Training(EvaluatedModule):
     """Trains a model with a loss, in any Lightning ``Trainer``.
 
     Args:
@@ -35,6 +33,8 @@ class Training(ModelModule):
         gradient_clip_val: largest norm of the gradient; None leaves it as it is.
         ema: decay, below 1, of an exponential moving average of the weights, with which the model is validated, tested
             and saved; 0 for none.
+        graphs: whether several steps at once are captured as a graph of a GPU; auto where they can be, and their
+            figures are those of plain steps.
 
     Raises:
         ValueError: if the loss has parameters of its own, which nothing would train.
@@ -63,6 +63,7 @@ class Training(ModelModule):
         scheduler: Callable[..., LRScheduler] | None = None,
         gradient_clip_val: float | None = None,
         ema: float = 0.0,
+        graphs: Graphs = "auto",
     ) -> None:
         super().__init__()
         loss.check(model)
@@ -71,7 +72,8 @@ class Training(ModelModule):
         self.automatic_optimization = False  # training_step makes the optimiser's steps
         self.model, self.loss = model, loss
         self.make_optimizer, self.make_scheduler = optimizer or Adam, scheduler
-        self.gradient_clip_val, self.ema = gradient_clip_val, ema
+        self.gradient_clip_val, self.ema, self.graphs = gradient_clip_val, ema, graphs
+        self.captured: CapturedSteps | None = None
         # a stage with several steps is there several times
         self.stages = [stage.name for stage in loss.stages(model) for _ in range(stage.steps)]
         # a tensor, so that a compiled loss and a captured graph see the weight change
@@ -82,9 +84,9 @@ class Training(ModelModule):
         """Forget an earlier call of a trainer, which may have ended early."""
         self.inputs = Inputs(self.model, data)
         self.one_at_a_time = False  # one step in each call of training_step: something follows every batch
-        self.train_sums, self.eval_sums = RunningSums(), RunningSums()
-        self.measured: dict[str, float] = {}  # what a callback measures of a whole set, before the end of its epoch
-        self.validated: dict[str, float] = {}  # figures of this epoch's validation
+        self.captured = None  # what takes the steps where they are captured as graphs
+        self.train_sums = RunningSums()
+        self.begin_evaluation()
         self.latest: dict[str, float] = {}  # figures of the latest validation that has the criterion
         self.is_first_validated = False  # whether this epoch is the first whose validation has it
         self.stop_asked = False  # make no further step: a signal came
@@ -125,10 +127,14 @@ class Training(ModelModule):
             skip(self.resumed, dataloader_iter)
             self._return_to(self.resumed)
         take = self._step_taker()
-        for batch, batch_idx, _ in itertools.islice(dataloader_iter, self._steps_to_take()):
-            take(batch, batch_idx)
-            if self.stop_asked and self.trainer.world_size == 1:  # several processes make equal steps
-                break
+        batches = itertools.islice(dataloader_iter, self._steps_to_take())
+        if self.captured:
+            self.captured.take(batches, take)
+        else:
+            for batch, batch_idx, _ in batches:
+                take(batch, batch_idx)
+                if self.stop_asked and self.trainer.world_size == 1:  # several processes make equal steps
+                    break
         self._after_steps()
 
     def _one_step(self, batch: Batch, batch_idx: int) -> None:
@@ -153,11 +159,7 @@ class Training(ModelModule):
         def take(batch: Batch, batch_idx: int) -> None:
             x = self.inputs.take(batch, "training")
             weight = self.weight.fill_(self.loss.weight(epoch + batch_idx / batches))
-            figures: dict[str, Tensor] = {}
-            for stage in self.stages:
-                outcome = self.loss(self.model, x, weight, stage)
-                take_step(self, of_stage[stage], outcome.loss)
-                figures |= outcome.figures
+            figures = all_stages(self, x, weight, lambda stage, loss: take_step(self, of_stage[stage], loss))
             if self.average:
                 self.average.update()
             for schedule in schedules:
@@ -168,7 +170,7 @@ class Training(ModelModule):
 
     def _after_steps(self) -> None:
         if len(self.train_sums.pending) >= self.read_every_n_steps:
-            self._read_training()
+            self.read_training()
             self._show_progress()
         if self.trainer.global_step == self.trainer.max_steps:
             self.trainer.should_stop = True  # else an epoch that ends here would not be validated
@@ -179,12 +181,13 @@ class Training(ModelModule):
             self.clip_gradients(optimizer, self.gradient_clip_val)
 
     def on_train_start(self) -> None:
-        """Begin the average of the weights; stop at once if the checkpoint's run was about to stop."""
+        """Begin the average of the weights, and to capture steps; stop at once if the checkpoint's run was about to."""
         self.begin_average(self.ema, self.resumed)
         if self.resumed:
             check_optimizers(self.trainer.optimizers)
             self.trainer.should_stop = self.resumed["should_stop"]
             continue_from(self.loggers, self.trainer.current_epoch)
+        self.captured = begin(self, self.graphs)
 
     def on_train_epoch_start(self) -> None:
         """Restore the random state where no batch is skipped, before the first one is drawn."""
@@ -197,7 +200,7 @@ class Training(ModelModule):
         The model's criterion without a prefix is that of the latest validation, or of training where there was none;
         runs are chosen by it.
         """
-        self._read_training()
+        self.read_training()
         train = prefixed("train", self.train_sums.means(self._reduce))
         self.train_sums = RunningSums()
         val, self.validated = self.validated, {}
@@ -225,62 +228,19 @@ class Training(ModelModule):
             mean = torch.tensor(self.train_sums.totals[name] / self.train_sums.images)
             self.log(name, mean, prog_bar=True, logger=False, batch_size=1)
 
-    def _read_training(self) -> None:
+    def read_training(self) -> None:
+        """Fetch the figures of the steps since the last call, and stop at one that is not finite."""
         before, remedy = self.train_sums.steps, remedy_of(self.trainer.precision, hasattr(self.loss, "warmup_epochs"))
         for step, figures in enumerate(self.train_sums.read(), start=before):
             if reason := not_finite(figures, self.model.criterion, remedy):
                 where = f"training stopped in epoch {self.trainer.current_epoch}, step {step}"
                 raise NonFiniteError(f"{where}: {reason}")
 
-    # --- validation and test -------------------------------------------------------------------------
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the sums, with the same noise each time."""
-        self._measure(self.inputs.take(batch, "validation"), batch_idx)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the sums, with the same noise each time."""
-        self._measure(self.inputs.take(batch, "test"), batch_idx)
-
-    def _measure(self, x: Tensor, batch_idx: int) -> None:
-        with fixed_noise(batch_idx, self.device):
-            self.eval_sums.add(self.model.measure(x) | self.inputs.trace(x))
-
-    def on_validation_epoch_end(self) -> None:
-        """Give the validation figures to callbacks; the loggers get them with the epoch's row."""
-        self._read_training()  # the step that broke the model is named, and not its effect on validation
-        figures = self._log_evaluation("val")
-        if not self.trainer.sanity_checking:  # those of the untrained model are no epoch's
-            self.validated = figures
-
-    def on_test_epoch_end(self) -> None:
-        """Give the test figures to callbacks."""
-        self._log_evaluation("test")
-
-    def _log_evaluation(self, prefix: str) -> dict[str, float]:
-        means = self.eval_sums.means(self._reduce) | self.measured
-        self.eval_sums, self.measured = RunningSums(), {}
-        if reason := not_finite(means, self.model.criterion, "a lower optimizer.lr"):
-            raise NonFiniteError(f"{prefix}: {reason}")
-        figures = prefixed(prefix, means)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*no logger configured.*")
-            # in training the loggers get them with the epoch's row; elsewhere the Trainer returns what is logged
-            self.log_dict(figures, logger=self.trainer.state.fn != TrainerFn.FITTING)
-        return figures
-
-    def _reduce(self, totals: Tensor) -> Tensor:
-        # Apple's devices have no double precision, and never more than one process
-        device = "cpu" if self.device.type == "mps" else self.device
-        reduced = self.trainer.strategy.reduce(totals.to(device), reduce_op="sum")
-        assert isinstance(reduced, Tensor)
-        return reduced
-
     # --- checkpoints ---------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to save a model whose loss is not finite; add everything that the next step depends on."""
-        self._read_training()
+        self.read_training()
         checkpoint["history"] = self.model.history
         # one that is not returned to yet is still the moment to resume from
         checkpoint["moment"] = self.resumed or moment_of(self.train_sums, self.trainer.should_stop, self.device)

@@ -1,5 +1,6 @@
 """One optimiser step: through Lightning, or without it where nothing else takes part in the step."""
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -7,6 +8,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
+from torch.optim import Optimizer
 
 HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
@@ -20,6 +22,23 @@ def is_quick(trainer: Trainer) -> bool:
     )
 
 
+def all_stages(module: Any, x: Tensor, weight: Tensor, step: Callable[[str, Tensor], None]) -> dict[str, Tensor]:
+    """The steps of all stages with one batch; returns the figures of its images, (batch,) each.
+
+    Args:
+        module: the training.
+        x: images, (batch, channels, height, width).
+        weight: weight that the loss takes, ().
+        step: function that makes the step of a stage, given its name and its loss.
+    """
+    figures: dict[str, Tensor] = {}
+    for stage in module.stages:
+        outcome = module.loss(module.model, x, weight, stage)
+        step(stage, outcome.loss)
+        figures |= outcome.figures
+    return figures
+
+
 def plain_step(module: LightningModule, optimizer: LightningOptimizer, loss: Tensor) -> None:
     """One step through the strategy, the precision and all hooks."""
     optimizer.zero_grad()
@@ -29,15 +48,33 @@ def plain_step(module: LightningModule, optimizer: LightningOptimizer, loss: Ten
 
 def quick_step(module: LightningModule, optimizer: LightningOptimizer, loss: Tensor) -> None:
     """The same step without Lightning's wrapper, which takes 140 µs: 3 % of a small model's step."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = None
-    loss.backward()
-    module.on_before_optimizer_step(optimizer.optimizer)
+    _differentiate(module, optimizer.optimizer, loss)
     # Lightning has no public way to count a step that it did not make, and global_step is that count
     optimizer._on_before_step()
     optimizer.optimizer.step()
     optimizer._on_after_step()
+
+
+def bare_step(module: LightningModule, optimizer: Optimizer, loss: Tensor) -> None:
+    """The same step, which nobody counts."""
+    _differentiate(module, optimizer, loss)
+    optimizer.step()
+
+
+def _differentiate(module: LightningModule, optimizer: Optimizer, loss: Tensor) -> None:
+    """The gradient of a loss by an optimiser's parameters, clipped."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+    loss.backward()
+    module.on_before_optimizer_step(optimizer)
+
+
+def count(optimizer: LightningOptimizer, steps: int) -> None:
+    """Let Lightning count steps that it did not make."""
+    for _ in range(steps):
+        optimizer._on_before_step()
+        optimizer._on_after_step()
 
 
 def listed(found: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """Running sums of figures of images, kept on the device between rare reads."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -43,6 +43,11 @@ def remedy_of(precision: str, has_warmup: bool) -> str:
     return " or ".join((", ".join(found[:-1]), found[-1]))
 
 
+def summed(figures: Mapping[str, Tensor]) -> Tensor:
+    """Sums of figures over the images of a batch, (figures,), from (batch,) each."""
+    return torch.stack([value.detach() for value in figures.values()]).sum(1)
+
+
 class RunningSums:
     """Sums of figures over images.
 
@@ -63,10 +68,19 @@ class RunningSums:
         Args:
             figures: figures of each image, (batch,) each; of the same names at each step.
         """
-        self.names = tuple(figures)
-        values = [value.detach() for value in figures.values()]
-        self.pending.append(torch.stack(values).sum(1))
-        self.images += len(values[0])
+        self.add_rows(tuple(figures), [summed(figures)], len(next(iter(figures.values()))))
+
+    def add_rows(self, names: tuple[str, ...], rows: Iterable[Tensor], images: int) -> None:
+        """Add batches that were summed before.
+
+        Args:
+            names: names of the figures.
+            rows: sums over the images of each batch, (figures,) each; they are kept until the next read.
+            images: number of images of all these batches together.
+        """
+        self.names = names
+        self.pending += rows
+        self.images += images
 
     def read(self) -> list[dict[str, float]]:
         """Fetch the pending sums, add them up, and give those of each step."""
