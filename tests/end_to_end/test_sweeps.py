@@ -122,9 +122,11 @@ def test_a_finished_sweep_is_looked_through_at_once(sweep, program):
 def test_parallel_runs_give_what_serial_ones_give(sweep, program, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     arguments = ("-m", "hydra/launcher=parallel", "sweep_dir=sweep", "loss.coeff=0.5,2", "optimizer.lr=1e-3,1e30")
-    done = program(*arguments, folder=tmp_path, starts=start)
+    done = program(*arguments, "hydra.launcher.n_jobs=2", folder=tmp_path, starts=start)
     assert done.returncode == 1
     for name in GOOD:
+        told = (tmp_path / "sweep" / name / "run.log").read_text()
+        assert "memory: the data set takes 55 MB of cpu in this process, as in each of the 2 that run at once" in told
         assert figures(tmp_path / "sweep" / name) == figures(sweep[0] / name)
     for name in BAD:
         assert f"failed: {name}: training stopped" in done.stdout

@@ -1,6 +1,6 @@
 """Everything around Lightning's loop, and why it is there.
 
-`module.py` has the one LightningModule. It wraps a model, a loss, an optimiser and a schedule, and any Lightning
+`module.py` has the one LightningModule, `evaluated_module.py` its validation and test. It wraps a model, a loss, an optimiser and a schedule, and any Lightning
 ``Trainer`` trains it. What differs from a plain LightningModule, with its reason:
 
 Several steps in one call. Lightning's own work around one call of ``training_step`` costs a fifth of a small model's
@@ -14,6 +14,10 @@ at, later ones are only compared in shape, and their pixels are blamed before th
 
 Sums on the device. Figures of a batch are added up on the device and fetched every fifty steps (``sums.py``), so
 that no step waits for the device. A value that is not finite is found then, and its step is named.
+
+Graphs of a GPU. ``program.py`` makes some steps over memory that stays where it is, ``graphs.py`` captures them after a
+comparison with the same steps uncaptured, and falls back to plain steps where that fails. ``host_reads.py`` finds, on a
+CPU too, what would make a step wait for the device. Checkpoints are written between replays, as between calls.
 
 Resuming within an epoch. Lightning counts calls where we count batches. A checkpoint therefore says that the epoch
 has not started, and the module says how many of its batches were taken, with the sums and the random state of
