@@ -29,6 +29,7 @@ import hydra
 import lightning
 import torch
 from gpu_loops import by_hand, by_lightning
+from omegaconf import OmegaConf
 
 from vae_lab import cli
 from vae_lab.config.build import build_model, build_training
@@ -45,7 +46,8 @@ MODELS = {
 }
 TINY = ["trainer.accelerator=cpu", "data.batch_size=20", "trainer.limit_train_batches=3", "trainer.limit_val_batches=1"]
 TINY += ["trainer.limit_test_batches=1", "data.eval_batch_size=20"]
-QUIET = ["callbacks=none", "logger=none"]
+# one by one: recipes have settings of some figures, which callbacks=none would leave without a figure
+QUIET = [f"callbacks.{name}=null" for name in OmegaConf.load(CONF / "callbacks" / "none.yaml") if name != "defaults"]
 
 HEAD = """# On a GPU
 
@@ -176,7 +178,7 @@ def best(cpu: bool, folder: Path) -> list[str]:
     there = folder / "run"
     longest = "trainer.max_time='00:00:01:45'"
     words = ["decoder.width=4", "decoder.layers=2", "trainer.max_epochs=1"] if cpu else [longest]
-    found = run(cpu, "experiment=best_gpu", *words, "callbacks=none", f"hydra.run.dir={there}", folder=there)
+    found = run(cpu, "experiment=best_gpu", *words, *QUIET, f"hydra.run.dir={there}", folder=there)
     with (there / "metrics.csv").open() as file:
         rows = [(row["epoch"], row["val/nelbo"]) for row in csv.DictReader(file)]
     return [

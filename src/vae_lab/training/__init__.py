@@ -1,7 +1,8 @@
 """Everything around Lightning's loop, and why it is there.
 
-`module.py` has the one LightningModule, `evaluated_module.py` its validation and test. It wraps a model, a loss, an optimiser and a schedule, and any Lightning
-``Trainer`` trains it. What differs from a plain LightningModule, with its reason:
+`module.py` has the one LightningModule, `evaluated_module.py` its validation and test. It wraps a model, a loss, an
+optimiser and a schedule, and any Lightning ``Trainer`` trains it. What differs from a plain LightningModule, with its
+reason:
 
 Several steps in one call. Lightning's own work around one call of ``training_step`` costs a fifth of a small model's
 step. So ``training_step`` takes the iterator of batches and makes 16 optimiser steps in one call (manual optimisation,
