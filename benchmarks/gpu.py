@@ -47,7 +47,9 @@ MODELS = {
 TINY = ["trainer.accelerator=cpu", "data.batch_size=20", "trainer.limit_train_batches=3", "trainer.limit_val_batches=1"]
 TINY += ["trainer.limit_test_batches=1", "data.eval_batch_size=20"]
 # one by one: recipes have settings of some figures, which callbacks=none would leave without a figure
-QUIET = [f"callbacks.{name}=null" for name in OmegaConf.load(CONF / "callbacks" / "none.yaml") if name != "defaults"]
+NONE = OmegaConf.to_container(OmegaConf.load(CONF / "callbacks" / "none.yaml"))
+assert isinstance(NONE, dict)
+QUIET = [f"callbacks.{name!s}=null" for name in NONE if name != "defaults"]
 
 HEAD = """# On a GPU
 

@@ -19,8 +19,16 @@ from vae_lab.runs.folder import RunFolder
 BESIDE_THE_WEIGHTS = 2**28  # bytes that building a model may take besides them, for masks and the like
 
 # overrides that may come with resume=: where the run is computed
-OF_RESUME = ("resume", "hydra", "data.root", "data.file", "threads")
-OF_RESUME += ("trainer.accelerator", "trainer.devices", "trainer.graphs")
+OF_RESUME = (
+    "resume",
+    "hydra",
+    "data.root",
+    "data.file",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.graphs",
+    "threads",
+)
 
 
 def load(run_dir: Path | str) -> Model:
