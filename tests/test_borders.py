@@ -88,9 +88,50 @@ def test_pixels_that_are_not_finite_are_counted(way, value):
 
 
 @pytest.mark.parametrize("way", WAYS_IN)
-def test_an_array_is_no_tensor(way):
-    with pytest.raises(ImageError, match=r"ndarray; use torch.as_tensor\(x\)"):
-        WAYS_IN[way](small_vae(), IMAGES.numpy())
+def test_what_is_no_tensor_and_no_array_is_named(way):
+    with pytest.raises(ImageError, match=r"a list; use torch.as_tensor\(x\)"):
+        WAYS_IN[way](small_vae(), [[0.0]])
+
+
+ARRAYS = {
+    "an array": (IMAGES.numpy(), IMAGES),
+    "bytes of an array": (BYTES.numpy(), IMAGES),
+    "double precision": (IMAGES.double().numpy(), IMAGES),
+    "upside down": (IMAGES.numpy()[:, :, ::-1], IMAGES.flip(2)),
+    "of another byte order": (IMAGES.numpy().astype(">f4"), IMAGES),
+    "bool": (BITS.bool().numpy(), BITS),
+}
+
+
+@pytest.mark.parametrize("form", ARRAYS)
+def test_arrays_are_the_same_images_as_tensors(form):
+    model = small_vae()
+    given, meant = ARRAYS[form]
+    torch.testing.assert_close(model.encode(given), model.encode(meant), rtol=1e-4, atol=1e-4)
+
+
+def test_an_array_is_never_written_to_and_may_be_read_only():
+    model, images = small_vae(), BYTES.numpy().copy()
+    images.setflags(write=False)
+    model.reconstruct(images)
+    assert (images == BYTES.numpy()).all()
+
+
+def test_an_array_of_grey_levels_that_are_not_divided_is_refused_with_its_range():
+    with pytest.raises(ImageError, match=r"pixels lie between 0 and 200, .* takes 0 to 1; divide by 255"):
+        small_vae().reconstruct(BYTES.numpy().astype("float32"))
+
+
+def test_an_array_without_numbers_is_named():
+    with pytest.raises(ImageError, match="real numbers, and these are of numpy's type object"):
+        small_vae().encode(BYTES.numpy().astype(object))
+
+
+def test_codes_may_be_arrays():
+    model, codes = small_vae(), torch.randn(3, 2)
+    torch.testing.assert_close(model.decode(codes.numpy()), model.decode(codes))
+    walks = model.walk(codes.numpy(), codes.flip(0).double().numpy(), 3)
+    torch.testing.assert_close(walks, model.walk(codes, codes.flip(0), 3))
 
 
 def test_the_remedies_for_other_layouts_lead_to_images():

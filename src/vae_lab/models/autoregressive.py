@@ -6,6 +6,7 @@ from torch.distributions import Distribution
 
 from vae_lab.decoders import Decoder
 from vae_lab.likelihoods import Likelihood
+from vae_lab.models.border import Values
 from vae_lab.models.decoded import Decoded
 from vae_lab.models.draws import Draws
 
@@ -53,7 +54,7 @@ class Autoregressive(Decoded):
         """The same log p(x) for each of k draws of nothing."""
         return Draws([], inferred.expand(k, -1))
 
-    def encode(self, x: Tensor) -> Tensor:  # noqa: ARG002
+    def encode(self, x: Values) -> Tensor:  # noqa: ARG002
         """Refuse, before the images are looked at."""
         raise self._lack("codes")
 

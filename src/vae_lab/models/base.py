@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vae_lab.distributions.summaries import has_mean, representative
 from vae_lab.errors import ImageError, NotOffered
 from vae_lab.likelihoods import Likelihood
-from vae_lab.models.border import Range, cast, check_bits, check_form, check_levels, check_values
+from vae_lab.models.border import Range, Values, as_tensor, cast, check_bits, check_form, check_levels, check_values
 from vae_lab.models.draws import Bounds, Draws, bounds
 
 PIXELS_AT_ONCE = 1_568_000  # values of decoded images in memory at once: 6 MB, and some copies of it
@@ -179,7 +179,7 @@ class Model(nn.Module):
         return self.draw(self.infer(x), x, 1).terms()
 
     @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Values) -> Tensor:
         """One representative code of each image: the posterior's mean where it has one.
 
         Args:
@@ -195,7 +195,7 @@ class Model(nn.Module):
         return found.reshape(*x.shape[:-3], *found.shape[1:])
 
     @torch.no_grad()
-    def decode(self, z: Tensor, size: int | tuple[int, int] | None = None) -> Tensor:
+    def decode(self, z: Values, size: int | tuple[int, int] | None = None) -> Tensor:
         """Images of codes: the mean of p(x|z) where it has one, else a draw.
 
         Args:
@@ -213,7 +213,7 @@ class Model(nn.Module):
             raise ValueError(f"size={size} must be at least one pixel")
         return representative(self.images_of_size(self.cast(z), height, width))
 
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Values) -> Tensor:
         """Images decoded from the codes of images x (…, channels, height, width)."""
         return self.decode(self.encode(x))
 
@@ -222,7 +222,7 @@ class Model(nn.Module):
         """Images of n codes drawn from the prior, (n, channels, height, width)."""
         return self.decode(self.draw_codes(n))
 
-    def interpolate(self, x1: Tensor, x2: Tensor, steps: int = 11) -> Tensor:
+    def interpolate(self, x1: Values, x2: Values, steps: int = 11) -> Tensor:
         """Images along z(α) = (1 − α) z₁ + α z₂ between the codes of two images.
 
         Args:
@@ -235,7 +235,7 @@ class Model(nn.Module):
         """
         return self.walk(self.encode(x1), self.encode(x2), steps)
 
-    def walk(self, z1: Tensor, z2: Tensor, steps: int = 11) -> Tensor:
+    def walk(self, z1: Values, z2: Values, steps: int = 11) -> Tensor:
         """Images along z(α) = (1 − α) z₁ + α z₂ between codes.
 
         Args:
@@ -246,8 +246,9 @@ class Model(nn.Module):
         Returns:
             Images, (steps, …, channels, height, width).
         """
-        alpha = torch.linspace(0, 1, steps, device=z1.device, dtype=z1.dtype)
-        return self.decode(torch.lerp(z1, z2, alpha.view(-1, *[1] * z1.dim())))
+        start, end = self.cast(z1), self.cast(z2)
+        alpha = torch.linspace(0, 1, steps, device=start.device, dtype=start.dtype)
+        return self.decode(torch.lerp(start, end, alpha.view(-1, *[1] * start.dim())))
 
     def traverse(self, x: Tensor, dim: int, reach: float = 3.0, steps: int = 11) -> Tensor:
         """Images of the codes of images in which one dimension is changed.
@@ -272,7 +273,7 @@ class Model(nn.Module):
         return self.decode(codes)
 
     @torch.no_grad()
-    def log_prob(self, x: Tensor, k: int = 100) -> Tensor:
+    def log_prob(self, x: Values, k: int = 100) -> Tensor:
         """Importance-weighted lower bound of log p(x) from k draws of z, in nats.
 
         Args:
@@ -285,7 +286,7 @@ class Model(nn.Module):
         return -self.bounds(x, k).nll
 
     @torch.no_grad()
-    def bounds(self, x: Tensor, k: int, at_once: int | None = None) -> Bounds:
+    def bounds(self, x: Values, k: int, at_once: int | None = None) -> Bounds:
         """NELBO, its terms and the importance-weighted bound of images, from exactly k draws of z for each.
 
         Each image is inferred once, and draws are made in parts that fit into memory.
@@ -320,12 +321,12 @@ class Model(nn.Module):
             self._first = list(itertools.islice(self.parameters(), 1))
         return self._first[0] if self._first else next(self.buffers(), torch.zeros(()))
 
-    def admit(self, images: Tensor, one_batch: bool = True, look: bool = True, bits: bool = True) -> Tensor:
+    def admit(self, images: Values, one_batch: bool = True, look: bool = True, bits: bool = True) -> Tensor:
         """Images from outside as the model's parts take them: the one way in.
 
         Args:
-            images: numbers of any precision in the likelihood's range, bits, or bytes, whose grey levels 0 … 255 become
-                0 … 1.
+            images: a tensor or a numpy array of numbers of any precision in the likelihood's range, bits, or bytes,
+                whose grey levels 0 … 255 become 0 … 1.
             one_batch: whether the shape is (batch, channels, height, width); else (…, channels, height, width).
             look: whether the values are checked too, which waits for the device.
             bits: whether they must be 0 or 1, or levels, where the model needs it; not for a mean of images.
@@ -333,6 +334,7 @@ class Model(nn.Module):
         Raises:
             ImageError: names what was found and what is expected.
         """
+        images = as_tensor(images)
         check_form(images, self.image_shape, one_batch)
         if look:
             check_values(images, self.pixel_range)
@@ -342,6 +344,6 @@ class Model(nn.Module):
                 check_levels(images, self.levels)
         return self.cast(images)
 
-    def cast(self, values: Tensor) -> Tensor:
+    def cast(self, values: Values) -> Tensor:
         """Images or codes on the device and in the precision of the model; bytes become grey levels from 0 to 1."""
-        return cast(values, self._any_tensor())
+        return cast(as_tensor(values), self._any_tensor())

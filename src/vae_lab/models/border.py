@@ -1,21 +1,45 @@
 """The border of a model: every image from outside is checked here, and cast to what the model's parts take."""
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vae_lab.errors import ImageError
 
 Shape = tuple[int, int, int]
+Values = Tensor | np.ndarray[Any, Any]
 Range = tuple[float, float]
 
 NOT_NORMALISED = "undo the normalisation by mean and deviation, or let Gaussian(squash=False) take any value"
 TOLERANCE = 1e-3  # resizing and rounding may leave a pixel so far outside its range
 
 
+def as_tensor(values: Values) -> Tensor:
+    """Images or codes from outside as a tensor.
+
+    Args:
+        values: a tensor, or a numpy array of numbers, of which a copy is taken.
+
+    Raises:
+        ImageError: if it is something else.
+    """
+    if isinstance(values, Tensor):
+        return values
+    if not isinstance(values, np.ndarray):
+        kind = type(values).__name__
+        raise ImageError(f"expected a torch tensor or a numpy array, and this is a {kind}; use torch.as_tensor(x)")
+    try:
+        # a copy: torch has no negative strides and no other byte order, and warns of arrays that cannot be written to
+        return torch.from_numpy(values.astype(values.dtype.newbyteorder("="), order="C"))
+    except TypeError as error:
+        raise ImageError(f"pixels and codes are real numbers, and these are of numpy's type {values.dtype}") from error
+
+
 def check_form(images: Tensor, image_shape: Shape, one_batch: bool) -> None:
-    """Refuse what is no tensor of images; nothing waits for the device.
+    """Refuse a tensor of another form than images have; nothing waits for the device.
 
     Args:
         images: images from outside.
@@ -26,8 +50,6 @@ def check_form(images: Tensor, image_shape: Shape, one_batch: bool) -> None:
     Raises:
         ImageError: names the form that was found and the one that is expected.
     """
-    if not isinstance(images, Tensor):
-        raise ImageError(f"images are a torch tensor, and this is a {type(images).__name__}; use torch.as_tensor(x)")
     if images.is_complex():
         raise ImageError(f"pixels are real numbers, and these are {images.dtype}")
     if images.shape[-3:] != tuple(image_shape) or (one_batch and images.dim() != 4):
