@@ -27,6 +27,7 @@ FLOORS = [
     ["arguments"],
     ["complaints"],
     ["cli"],
+    ["api"],
     ["__main__"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

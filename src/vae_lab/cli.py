@@ -58,16 +58,16 @@ def _task(config: DictConfig) -> float | None:
     # where the user's relative paths begin, also with hydra.job.chdir=true
     with contextlib.chdir(HydraConfig.get().runtime.cwd):
         try:
-            return _done(config)
+            return done(config)
         except MISTAKES as error:
             if _is_ours(error):
                 raise
             _fail(complaint(error, sys.argv[1:]))
         finally:
-            _discard_if_empty(config)
+            discard_if_empty(config)
 
 
-def _done(config: DictConfig) -> float | None:
+def done(config: DictConfig) -> float | None:
     """Do what a command says."""
     check_hydra_keys()
     if config.task == "report":
@@ -82,7 +82,7 @@ def _done(config: DictConfig) -> float | None:
     return run(config)
 
 
-def _discard_if_empty(config: DictConfig) -> None:
+def discard_if_empty(config: DictConfig) -> None:
     """Leave no folder behind that holds nothing but a log; of several processes the first does it."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         is_job = HydraConfig.get().mode == RunMode.MULTIRUN  # whose folder is no run that was there before

@@ -3,7 +3,6 @@
 Nothing heavy is imported here.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lab.config.settings import key_of, leaves, parts_of
+from vae_lab.config.settings import in_grammar, key_of, leaves, parts_of
 from vae_lab.errors import RunFolderError, UserError
-from vae_lab.paths import CONF, expanded, quoted
+from vae_lab.paths import CONF, expanded
 from vae_lab.runs.saved_config import read_config
 
 # what a command says, and the run that is repeated does not: which folders, and what follows from the data
@@ -126,15 +125,4 @@ def _differences_of(key: str, value: Any, there: Any, depth: int) -> Iterator[st
             below = there.get(name, ABSENT) if isinstance(there, dict) else ABSENT
             yield from _differences_of(f"{key}.{name}", child, below, depth - 1)
     elif not isinstance(value, dict) and value != there:
-        yield f"{'+' if there is ABSENT else ''}{key}={_typed(value)}"
-
-
-def _typed(value: Any) -> str:
-    """A value in Hydra's grammar.
-
-    >>> print(_typed([1, "a b"]), _typed("it's"), _typed(None), _typed(1e-5))
-    [1,'a b'] 'it\\'s' null 1e-05
-    """
-    if isinstance(value, list):
-        return f"[{','.join(map(_typed, value))}]"
-    return quoted(value) if isinstance(value, str) else json.dumps(value)
+        yield f"{'+' if there is ABSENT else ''}{key}={in_grammar(value)}"

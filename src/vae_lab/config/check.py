@@ -241,12 +241,22 @@ def _check_node(key: str, node: Any) -> None:
     ours = OURS if key == "trainer" else {}
     arguments = {name: value for name, value in node.items() if not name.startswith("_") and name not in ours}
     if "_target_" in node:
-        _check_arguments(key, node["_target_"], arguments)
+        check_arguments(key, node["_target_"], arguments)
     for name, value in arguments.items():
         _check_node(f"{key}.{name}", value)
 
 
-def _check_arguments(key: str, target: str, arguments: dict[str, Any]) -> None:
+def check_arguments(key: str, target: str, arguments: dict[str, Any]) -> None:
+    """Check plain values against the annotations of a constructor's or a function's arguments.
+
+    Args:
+        key: key of the part, for messages.
+        target: its name with dots.
+        arguments: value of each argument.
+
+    Raises:
+        ConfigError: names the key, its value and what is allowed.
+    """
     found = get_object(target)
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = [name for name, of in inspect.signature(found).parameters.items() if of.kind not in variable]

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.errors import ConfigError
-from vae_lab.paths import CONF
+from vae_lab.paths import CONF, quoted
 
 # keys that are not settings of the experiment: where and how it ran, what was measured later, the search around it
 APART = (
@@ -124,6 +124,17 @@ def typed(value: Any) -> str:
     if value is None or isinstance(value, list | dict | bool):
         return json.dumps(value, separators=(",", ":"))
     return str(value)
+
+
+def in_grammar(value: Any) -> str:
+    """A value in Hydra's grammar, which takes it for the same value.
+
+    >>> print(in_grammar([1, "a b"]), in_grammar("it's"), in_grammar(None), in_grammar(1e-5))
+    [1,'a b'] 'it\\'s' null 1e-05
+    """
+    if isinstance(value, list):
+        return f"[{','.join(map(in_grammar, value))}]"
+    return quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
 def choices(group: str) -> dict[str, Any]:

@@ -95,6 +95,12 @@ class StyledFigure(Figure):
         with styled():
             super().savefig(fname, **options)
 
+    def _repr_png_(self) -> bytes:
+        """The figure for a notebook, which without pyplot nothing else tells how to show it."""
+        content = BytesIO()
+        self.savefig(content, format="png")
+        return content.getvalue()
+
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure whose parts are laid out so that they do not overlap.

@@ -20,9 +20,19 @@ from vae_lab.runs.folder import RunFolder
 from vae_lab.runs.output_folder import looks_at_run
 from vae_lab.runs.resume import next_step
 from vae_lab.training import hardware
+from vae_lab.training.noise import ignore_noise
 from vae_lab.training.signals import Interruption
 
 log = logging.getLogger(__name__)
+
+# warnings that a run does not need, besides those of any training
+OF_A_RUN = (
+    ".*AMP with fp16 is not supported on CPU.*",  # it is refused
+    ".*is supported for historical reasons.*",  # precision=16, precision=bf16
+    ".*Total length of `list` across ranks is zero.*",  # a validation that is turned off
+    ".*exists and is not empty.*",  # a resumed run
+    ".*smaller than the logging interval.*",  # this program logs by epoch
+)
 
 
 def rank() -> int:
@@ -110,13 +120,6 @@ def _quiet_lightning() -> None:
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells each table of a font that a PDF does not need
     for callback in ("early_stopping", "model_summary"):  # they speak only where the config asks for it
         logging.getLogger(f"lightning.pytorch.callbacks.{callback}").setLevel(logging.INFO)
-    warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU.*")  # it is refused
-    warnings.filterwarnings("ignore", message=".*is supported for historical reasons.*")  # precision=16, precision=bf16
-    # about its own use of torch, a validation that is turned off, and logging by step, where this program logs by epoch
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
-    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the figures are sums over all processes
-    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
-    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")  # a resumed run
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", message=".*`dataloader_iter`.*")  # training_step handles what they warn about
+    ignore_noise()
+    for message in OF_A_RUN:
+        warnings.filterwarnings("ignore", message=message)

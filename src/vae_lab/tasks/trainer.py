@@ -19,7 +19,7 @@ from vae_lab.runs.folder import RunFolder
 from vae_lab.tasks.process import in_sweep
 from vae_lab.training.checkpoints import CheckpointFiles
 from vae_lab.training.figures import FigureCallback
-from vae_lab.training.progress import EpochLines, ProgressBar
+from vae_lab.training.progress import EpochLines, ProgressBar, in_notebook
 
 
 def make_trainer(config: DictConfig, folder: RunFolder, callbacks: Sequence[Callback], loggers: bool) -> Trainer:
@@ -98,7 +98,7 @@ def _progress(trainer: DictConfig, named: Sequence[Callback]) -> tuple[list[Call
         if has_own:
             raise ConfigError("trainer.enable_progress_bar", False, "callbacks name a TQDMProgressBar; leave out one")
         return [], False
-    if not sys.stdout.isatty():
+    if not (sys.stdout.isatty() or in_notebook()):
         return [EpochLines()], has_own
     return [] if has_own else [ProgressBar()], True
 

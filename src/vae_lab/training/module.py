@@ -18,8 +18,11 @@ from vae_lab.training.graphs import CapturedSteps, Graphs, begin
 from vae_lab.training.inputs import Batch, Inputs
 from vae_lab.training.loggers import continue_from
 from vae_lab.training.moment import check_optimizers, moment_of, restore_random, skip, taken, to_start_of_epoch
+from vae_lab.training.noise import ignore_noise
 from vae_lab.training.steps import all_stages, count_last_only, is_quick, listed, plain_step, quick_step
 from vae_lab.training.sums import RunningSums, not_finite, prefixed, remedy_of
+
+ignore_noise()  # also for a Trainer that was made by hand
 
 
 class Training(EvaluatedModule):

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import sys
 import time
 from typing import Any
 
@@ -25,6 +26,12 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def in_notebook() -> bool:
+    """Whether this is the kernel of a notebook, which draws a bar though its output is no terminal."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return hasattr(shell, "kernel")
 
 
 class ProgressBar(TQDMProgressBar):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,7 +19,12 @@ OTHERS = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"
 
 
 def heard() -> tuple[int, ...]:
-    """The signals that end a run here: nohup has SIGHUP ignored, and submitit answers SIGUSR2 itself."""
+    """The signals that end a run here: nohup has SIGHUP ignored, and submitit answers SIGUSR2 itself.
+
+    Only the main thread of a process can answer signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return ()
     return (*BY_HAND, *(number for number in OTHERS if signal.getsignal(number) == signal.SIG_DFL))
 
 
@@ -69,7 +75,8 @@ class Interruption(Callback):
         """From here on there is something to save."""
         self.is_training = True
         # Lightning has installed its own handler by now, and would end the run between two epochs with exit code 0
-        signal.signal(signal.SIGTERM, self._hear)
+        if signal.SIGTERM in heard():
+            signal.signal(signal.SIGTERM, self._hear)
 
     def on_train_end(self, trainer: Trainer, *_: Any) -> None:
         """The last checkpoint is written; a signal that came meanwhile needs no other."""

@@ -1,0 +1,1 @@
+"""What a person uses from Python: train a run, look at runs, save, explore."""
