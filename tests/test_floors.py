@@ -9,7 +9,7 @@ SRC = Path(__file__).resolve().parents[1] / "src" / "vae_lab"
 # from the bottom to the top; rooms of one floor do not import each other
 FLOORS = [
     ["errors", "paths", "annotations"],
-    ["files", "randomness"],
+    ["files", "randomness", "recorded"],
     ["distributions"],
     ["networks"],
     ["likelihoods", "posteriors"],

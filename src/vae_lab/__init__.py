@@ -34,14 +34,16 @@ if TYPE_CHECKING:
     from vae_lab.api.train import train
     from vae_lab.api.trained_run import TrainedRun
     from vae_lab.api.trained_run import table_of_runs as runs
+    from vae_lab.config.by_hand import save
     from vae_lab.config.saved import load
     from vae_lab.models import VAE
     from vae_lab.training.module import Training
 
-__all__ = ["VAE", "TrainedRun", "Training", "load", "runs", "train"]
+__all__ = ["VAE", "TrainedRun", "Training", "load", "runs", "save", "train"]
 
 _HOMES = {
     "load": "vae_lab.config.saved",
+    "save": "vae_lab.config.by_hand",
     "train": "vae_lab.api.train",
     "TrainedRun": "vae_lab.api.trained_run",
     "Training": "vae_lab.training.module",

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from vae_lab.annotations import Fraction, Positive, Size
+from vae_lab.recorded import Recorded
 
 ELBO = Callable[[Tensor, Tensor], Tensor]
 """Estimate of each image's ELBO in nats, (batch,), from numbers (batch, numbers) and images (batch, …)."""
@@ -24,7 +25,7 @@ START_SPREAD = 0.1  # standard deviation of numbers that start at random
 BETAS = 0.5, 0.9  # of Adam: with its usual averages twenty steps end before the first direction is forgotten
 
 
-class Inference(ABC):
+class Inference(Recorded, ABC):
     """Way in which the numbers that name q(z|x) are found."""
 
     takes_encoder: bool = True

@@ -6,9 +6,10 @@ from torch.distributions import Distribution
 from vae_lab.annotations import ImageShape
 from vae_lab.errors import NotOffered
 from vae_lab.likelihoods import Likelihood
+from vae_lab.recorded import Recorded
 
 
-class Decoder(nn.Module):
+class Decoder(Recorded, nn.Module):
     """p(x|z) = likelihood(network(z)).
 
     Args:

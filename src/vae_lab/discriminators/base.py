@@ -7,12 +7,13 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from vae_lab.annotations import ImageShape
 from vae_lab.networks import normal_weights
+from vae_lab.recorded import Recorded
 
 SLOPE = 0.2  # of the leaky ReLU below zero
 SD = 0.02  # of the weights at the start
 
 
-class Discriminator(nn.Module):
+class Discriminator(Recorded, nn.Module):
     """D(x) = network(x), with leaky ReLUs of slope 0.2 between layers whose weights start at draws of N(0, 0.02²).
 
     With spectral normalisation each weight matrix is divided by its largest singular value, by one step of the power

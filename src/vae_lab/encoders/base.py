@@ -4,9 +4,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_lab.posteriors import DiagonalNormal, Posterior
+from vae_lab.recorded import Recorded
 
 
-class Encoder(nn.Module):
+class Encoder(Recorded, nn.Module):
     """q(z|x) = posterior(network(x)).
 
     Args:

@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
+from vae_lab.recorded import Recorded
+
 OPEN = 1e-3  # a mean is kept so far inside (0, 1): pixels that are always black would have an output of −∞
 
 
-class Likelihood(nn.Module):
+class Likelihood(Recorded, nn.Module):
     """p(x|z) from the output of a decoder's network."""
 
     outputs: int = 1

@@ -12,11 +12,12 @@ from vae_lab.errors import ImageError, NotOffered
 from vae_lab.likelihoods import Likelihood
 from vae_lab.models.border import Range, Values, as_tensor, cast, check_bits, check_form, check_levels, check_values
 from vae_lab.models.draws import Bounds, Draws, bounds
+from vae_lab.recorded import Recorded
 
 PIXELS_AT_ONCE = 1_568_000  # values of decoded images in memory at once: 6 MB, and some copies of it
 
 
-class Model(nn.Module):
+class Model(Recorded, nn.Module):
     """A model of images. What a kind of model does not offer raises NotOffered, and is left out with a line in the log.
 
     Args:

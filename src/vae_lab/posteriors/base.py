@@ -3,8 +3,10 @@
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vae_lab.recorded import Recorded
 
-class Posterior(nn.Module):
+
+class Posterior(Recorded, nn.Module):
     """A family of q(z|x).
 
     Args:

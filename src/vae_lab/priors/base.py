@@ -3,8 +3,10 @@
 from torch import nn
 from torch.distributions import Distribution
 
+from vae_lab.recorded import Recorded
 
-class Prior(nn.Module):
+
+class Prior(Recorded, nn.Module):
     """Calling it gives p(z)."""
 
     def forward(self) -> Distribution:
