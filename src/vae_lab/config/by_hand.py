@@ -3,8 +3,6 @@
 import csv
 import hashlib
 import io
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ from vae_lab.config.check import SIZES
 from vae_lab.config.saved import load
 from vae_lab.config.settings import NESTED
 from vae_lab.config.targets import OF_MODELS, OUR_TARGETS, parts_of_model
-from vae_lab.errors import ConfigError, DiskError, RunFolderError, UserError, unusable
+from vae_lab.errors import ConfigError, RunFolderError, UserError
+from vae_lab.files.new_folder import new_folder
 from vae_lab.likelihoods import ContinuousBernoulli
 from vae_lab.models import Model
 from vae_lab.paths import CONF, expanded
@@ -45,26 +44,14 @@ def save(model: Model, folder: Path | str) -> Path:
         UserError: if the folder holds something, or the model has a part that a config cannot name.
         DiskError: if the folder cannot be written.
     """
-    target = Path(expanded(folder))
-    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
-        raise UserError(f"{folder}: is there already; name a new folder")
     config = config_of(model)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    with new_folder(folder) as place:
+        _write(model, config, RunFolder(place))
         try:
-            _write(model, config, RunFolder(beside))
-            try:
-                load(beside)
-            except RunFolderError as error:  # what it could not read is refused now
-                raise UserError(f"the model cannot be saved: {str(error).replace(str(beside), '…')}") from error
-            beside.chmod(0o755)
-            beside.rename(target)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-    except OSError as error:
-        raise DiskError(unusable(error)) from error
-    return target
+            load(place)
+        except RunFolderError as error:  # what it could not read is refused now
+            raise UserError(f"the model cannot be saved: {str(error).replace(str(place), '…')}") from error
+    return Path(expanded(folder))
 
 
 def _write(model: Model, config: DictConfig, run: RunFolder) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from vae_lab.errors import ImageError, NotOffered
 from vae_lab.likelihoods import Likelihood
 from vae_lab.models.border import Range, Values, as_tensor, cast, check_bits, check_form, check_levels, check_values
 from vae_lab.models.draws import Bounds, Draws, bounds
+from vae_lab.models.export import export
 from vae_lab.recorded import Recorded
 
 PIXELS_AT_ONCE = 1_568_000  # values of decoded images in memory at once: 6 MB, and some copies of it
@@ -157,8 +159,7 @@ class Model(Recorded, nn.Module):
     def to_onnx(self, *_: Any, **__: Any) -> Any:
         """Refuse: the networks can be exported, and not the draws between them."""
         raise NotOffered(
-            "a model as a whole is not exported: export its networks, such as model.encoder.net and model.decoder.net, "
-            "with torch.onnx.export or torch.export.export"
+            "a model as a whole is not exported: model.export(FOLDER) writes its encoder and decoder as ONNX and .pt2"
         )
 
     @classmethod
@@ -304,6 +305,21 @@ class Model(Recorded, nn.Module):
             raise ImageError("there are no images")
         inferred, part = self.infer(x), max(1, (at_once or self.at_once) // len(x))
         return bounds(self.draw(inferred, x, min(part, k - start)) for start in range(0, k, part))
+
+    def export(self, folder: Path | str) -> Path:
+        """Write the encoder (images to codes) and the decoder (codes to mean images) for other programs.
+
+        ``encoder`` and ``decoder`` as ``.pt2`` (``torch.export.load``) and ``.onnx``, for batches of any size in
+        float32, compared with the model by onnxruntime to 1e-5, and ``weights.safetensors``. What it lacks is left out.
+
+        Args:
+            folder: new folder, or an empty one. It is complete, or not there.
+
+        Raises:
+            NotOffered: if it has no network that can be exported.
+            UserError: if the folder holds something, or a package of the extra ``export`` is missing.
+        """
+        return export(self, folder)
 
     @property
     def at_once(self) -> int:
