@@ -19,6 +19,7 @@ FLOORS = [
     ["data"],
     ["evaluation"],
     ["figures"],
+    ["exploring"],
     ["training"],
     ["runs"],
     ["config"],

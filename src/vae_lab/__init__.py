@@ -18,6 +18,7 @@ Use a model; images are tensors or arrays (batch, channels, height, width) in [0
 >>> images = model.sample(16)                                                     # doctest: +SKIP
 >>> codes, copies, bounds = model.encode(x), model.reconstruct(x), model.log_prob(x)  # doctest: +SKIP
 >>> model.export("folder")                                                        # doctest: +SKIP
+>>> vae_lab.explore(run)  # a page to drag and slide in, inside a notebook        # doctest: +SKIP
 
 Build one by hand from ``vae_lab.encoders``, ``.decoders``, ``.likelihoods`` and ``.priors`` as a ``VAE``, train it as
 ``Training(model, loss)`` with any Lightning ``Trainer``, and keep it with ``save``.
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas
 
+    from vae_lab.api.explore import explore
     from vae_lab.api.train import train
     from vae_lab.api.trained_run import TrainedRun
     from vae_lab.api.trained_run import table_of_runs as runs
@@ -39,9 +41,10 @@ if TYPE_CHECKING:
     from vae_lab.models import VAE
     from vae_lab.training.module import Training
 
-__all__ = ["VAE", "TrainedRun", "Training", "load", "runs", "save", "train"]
+__all__ = ["VAE", "TrainedRun", "Training", "explore", "load", "runs", "save", "train"]
 
 _HOMES = {
+    "explore": "vae_lab.api.explore",
     "load": "vae_lab.config.saved",
     "save": "vae_lab.config.by_hand",
     "train": "vae_lab.api.train",

@@ -21,7 +21,7 @@ from vae_lab.errors import ConfigError
 
 # Values that are not arguments of our constructors, so that our annotations do not limit them.
 LIMITS: dict[str, Any] = {
-    "task": Literal["train", "evaluate", "figures", "report", "estimator_check"],
+    "task": Literal["train", "evaluate", "figures", "explore", "report", "estimator_check"],
     "latent_dim": Size,
     "hidden_dims": Sizes,
     "channels": Sizes,
@@ -39,6 +39,8 @@ LIMITS: dict[str, Any] = {
     "evaluation.images": Annotated[Size, Field(ge=2)],  # one has no standard error
     "evaluation.ais_steps": Size,
     "evaluation.ais_chains": Annotated[int, Field(ge=1, le=1000)],
+    "explore.port": Annotated[int, Field(ge=0, le=65535)],
+    "explore.browser": bool,
     "figures.format": Literal["png", "pdf", "svg"],
     "figures.dpi": Annotated[int, Field(ge=30, le=1200)],
     "figures.only": Annotated[list[str], Field(min_length=1)] | None,

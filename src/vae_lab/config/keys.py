@@ -64,7 +64,7 @@ def check_keys(plain: Mapping[Any, Any]) -> None:
         if name not in plain and (name in _values() or name in PLAIN):
             raise ConfigError(name, None, "must be there; the program needs it")
     known = {group: OmegaConf.load(CONF / group / "default.yaml") for group in PLAIN}
-    known |= {name: primary()[name] for name in ("training", "report")}
+    known |= {name: primary()[name] for name in ("training", "report", "explore")}
     for group, names in known.items():
         node = plain[group] or {}
         if not isinstance(node, dict):

@@ -144,7 +144,7 @@ def scatter(points: Tensor, axis_names: tuple[str, str], labels: Tensor | None, 
     shown = labels.unique().tolist() if len(names) else []
     figure = new_figure(TWO_COLUMNS * 0.75, TWO_COLUMNS * 0.6)
     axes = figure.subplots()
-    colours = [_colour(label, len(names)) for label in labels.tolist()]
+    colours = [colour_of(label, len(names)) for label in labels.tolist()]
     x, y = points.T.numpy()
     axes.scatter(x, y, s=3, linewidths=0, c=colours, rasterized=True)
     axes.set_aspect("equal", adjustable="datalim")
@@ -159,7 +159,7 @@ def _name_labels(axes: Axes, points: Tensor, labels: Tensor, names: Sequence[str
     """A legend, and the name of each label at the median of its points."""
     shown = labels.unique().tolist()
     for label in shown:
-        colour, (x, y) = _colour(label, len(names)), points[labels == label].median(0).values.tolist()
+        colour, (x, y) = colour_of(label, len(names)), points[labels == label].median(0).values.tolist()
         axes.plot([], [], "o", markersize=4, color=colour, label=names[label])
         outline(axes.text(x, y, names[label], ha="center", va="center", fontsize=9, fontweight="bold"))
     columns = -(-len(shown) // ROWS)
@@ -208,7 +208,13 @@ def name_of_dimension(dimension: int) -> str:
     return f"z{dimension + 1}".translate(SUBSCRIPTS)
 
 
-def _colour(label: int, count: int) -> str | tuple[float, float, float, float]:
+def colour_of(label: int, count: int) -> str | tuple[float, float, float, float]:
+    """The colour of a label.
+
+    Args:
+        label: number of the label, from 0.
+        count: number of labels that there are.
+    """
     if count <= len(COLOURS):
         return COLOURS[label]
     return matplotlib.colormaps["viridis"](label / (count - 1))  # neighbours look alike: their names tell them apart

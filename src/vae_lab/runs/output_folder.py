@@ -68,14 +68,14 @@ def output_dir(task: str, run_dir: str | None, sweep_dir: str | None, resume: st
             if entry.name in REPORT:
                 check_file(entry)
         return sweep_dir
-    if not looks_at_run(task, run_dir):
+    if task != "explore" and not looks_at_run(task, run_dir):
         if task in ("train", "estimator_check"):
             return expanded(fresh)
-        raise ConfigError("task", task, "must be train, evaluate, figures, report or estimator_check")
+        raise ConfigError("task", task, "must be train, evaluate, figures, explore, report or estimator_check")
     if not run_dir:
         raise RunFolderError(f"task={task}: needs a finished run; add run_dir=FOLDER")
     run_dir = expanded(run_dir)
     if not Path(run_dir).is_dir():
         raise RunFolderError(f"run_dir={run_dir}: there is no such folder; give the folder of a finished run")
     check_folder(Path(run_dir))
-    return run_dir
+    return expanded(fresh) if task == "explore" else run_dir  # it writes nothing into the run

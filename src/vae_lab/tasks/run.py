@@ -12,6 +12,7 @@ from vae_lab.runs.output_folder import output_dir
 from vae_lab.runs.resume import checkpoint_of
 from vae_lab.tasks.estimator_check import estimator_check
 from vae_lab.tasks.evaluate import evaluate
+from vae_lab.tasks.explore import explore
 from vae_lab.tasks.figures import figures
 from vae_lab.tasks.process import alone, claimed_or_clear, rank, started
 from vae_lab.tasks.summary import shown
@@ -50,6 +51,7 @@ def run(config: DictConfig, again: bool = False) -> float:
             if config.resume:
                 return go_on(config_of_resumed(folder, config, overrides), folder)
             tasks = {"train": train, "evaluate": evaluate, "figures": figures, "estimator_check": estimator_check}
+            tasks |= {"explore": explore}
             return tasks[config.task](config, folder, overrides)
 
 

@@ -1,0 +1,54 @@
+"""Explore: a page that shows a finished run's latent space, on this machine only."""
+
+import webbrowser
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from vae_lab.config.build import build_data
+from vae_lab.config.saved import read_config, read_model
+from vae_lab.config.settings import check_overrides
+from vae_lab.errors import ConfigError
+from vae_lab.exploring.server import Server
+from vae_lab.exploring.space import LatentSpace
+from vae_lab.paths import expanded
+from vae_lab.runs.folder import RunFolder
+from vae_lab.tasks.process import in_sweep
+from vae_lab.training import hardware
+
+# overrides that may come with task=explore
+ALLOWED = ("task", "run_dir", "threads", "explore", "data.root", "hydra")
+
+
+def explore(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> float:  # noqa: ARG001
+    """Answer the page's questions until Ctrl-C, on the CPU; nothing is written.
+
+    Args:
+        config: config of this command.
+        folder: folder of this command, which stays empty.
+        overrides: overrides of this command.
+
+    Raises:
+        UserError: for a mistake that the user can correct.
+    """
+    check_overrides(
+        overrides, ALLOWED, "a page over a finished run takes only run_dir, explore.*, threads and data.root"
+    )
+    if in_sweep():
+        raise ConfigError("task", "explore", "is a page that waits for you; leave out -m")
+    run = RunFolder(Path(expanded(config.run_dir)))
+    saved = read_config(run)
+    saved.data.root = config.data.root
+    model, data = read_model(run, saved), build_data(saved)
+    hardware.set_threads(config.threads)
+    data.prepare_data()
+    data.setup()
+    server = Server(LatentSpace.of(model, data), config.explore.port)
+    print(f"\nopen in a browser on this machine (Ctrl-C ends it):\n{server.url}", flush=True)
+    if config.explore.browser:
+        webbrowser.open(server.url)
+    with closing(server), suppress(KeyboardInterrupt):  # the usual end
+        server.run()
+    return 0.0
