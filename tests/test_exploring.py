@@ -5,7 +5,7 @@ import http.client
 import json
 import threading
 import urllib.parse
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 import torch
@@ -131,10 +131,10 @@ def served():
 
 
 def request(server, path="/ask", body='{"ask": "overview"}', method="POST", **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    connection.request(method, path, body, headers)
-    reply = connection.getresponse()
-    return reply.status, reply.read().decode(), reply.headers
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        connection.request(method, path, body, headers)
+        reply = connection.getresponse()
+        return reply.status, reply.read().decode(), reply.headers
 
 
 def test_only_the_token_opens_the_page_and_only_for_this_machine():
