@@ -67,7 +67,7 @@ def _run(words: Sequence[str]) -> TrainedRun:
                 raise UserError(f"task={config.task}: this call trains; other tasks are for the command line")
             with _log_of(folder):
                 cli.done(config)
-            ended.append(TrainedRun(folder, config.data.root))
+            ended.append(TrainedRun(folder, config.data.get("root")))
         except SystemExit as end:
             if end.code != INTERRUPTED:
                 raise

@@ -5,9 +5,11 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import OmegaConf
+
 from vae_lab.api.pictures import Pictures
 from vae_lab.config.build import build_data
-from vae_lab.config.saved import load, read_config
+from vae_lab.config.saved import load, read_config, take_place_of_data
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import RunFolderError, UserError, to_install
 from vae_lab.models import Model
@@ -27,7 +29,8 @@ class TrainedRun:
 
     Args:
         folder: folder of the run. Its files are data: nothing in them is executed.
-        data_root: folder of the data; None is ``$VAE_LAB_DATA``, or the user's cache.
+        data_root: folder of the data; None is ``$VAE_LAB_DATA``, or the user's cache, and for data of one's own the
+            folder that the run was trained from.
 
     Raises:
         RunFolderError: if there is no finished run, or its files are damaged.
@@ -65,7 +68,9 @@ class TrainedRun:
     def data(self) -> ImageDataModule:
         """The data of the run, read: ``test_images`` and ``test_labels`` are tensors."""
         config = read_config(self._files)
-        config.data.root = None if self._data_root is None else str(self._data_root)
+        given = [] if self._data_root is None else ["data.root"]
+        place = OmegaConf.create({"data": {"root": str(self._data_root) if given else None, "file": None}})
+        take_place_of_data(config, place, given)
         data = build_data(config)
         data.prepare_data()
         data.setup()

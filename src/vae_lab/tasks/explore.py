@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from vae_lab.config.build import build_data
-from vae_lab.config.saved import read_config, read_model
+from vae_lab.config.saved import read_config, read_model, take_place_of_data, without_its_data
 from vae_lab.config.settings import check_overrides
 from vae_lab.errors import ConfigError
 from vae_lab.exploring.server import Server
@@ -19,7 +19,7 @@ from vae_lab.tasks.process import in_sweep
 from vae_lab.training import hardware
 
 # overrides that may come with task=explore
-ALLOWED = ("task", "run_dir", "threads", "explore", "data.root", "hydra")
+ALLOWED = ("task", "run_dir", "threads", "explore", "data.root", "data.file", "hydra")
 
 
 def explore(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> float:  # noqa: ARG001
@@ -33,14 +33,13 @@ def explore(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> 
     Raises:
         UserError: for a mistake that the user can correct.
     """
-    check_overrides(
-        overrides, ALLOWED, "a page over a finished run takes only run_dir, explore.*, threads and data.root"
-    )
     if in_sweep():
         raise ConfigError("task", "explore", "is a page that waits for you; leave out -m")
     run = RunFolder(Path(expanded(config.run_dir)))
     saved = read_config(run)
-    saved.data.root = config.data.root
+    given = without_its_data(overrides, saved)
+    check_overrides(given, ALLOWED, "a page takes only run_dir, explore.*, threads, data.root and data.file")
+    take_place_of_data(saved, config, given)
     model, data = read_model(run, saved), build_data(saved)
     hardware.set_threads(config.threads)
     data.prepare_data()
