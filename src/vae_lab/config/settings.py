@@ -34,7 +34,7 @@ APART = (
     "logger.",
     "callbacks.pruning",
 )
-APART_AS_OVERRIDES = (*APART, "evaluation", "figures", "explore", "logger", "sweep", "hydra")  # whole groups, and Hydra's own keys
+APART_AS_OVERRIDES = (*APART, "evaluation", "figures", "explore", "logger", "sweep", "hydra")  # whole groups
 # modules of the callbacks that draw and save, which changes no result; the first is that of earlier versions
 DRAWING = ("vae_lab.callbacks.", "vae_lab.training.")
 CLASS = "._target_"
