@@ -1,5 +1,7 @@
 """Values are checked against the annotations of the arguments that they become, and become objects."""
 
+from pathlib import Path
+
 import hydra
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 from vae_lab.config.build import build_data, build_model, build_training, image_shape_of
 from vae_lab.config.check import check
 from vae_lab.config.targets import check_targets
+from vae_lab.config.trust import Trust
 from vae_lab.errors import ConfigError
 from vae_lab.paths import CONF
 from vae_lab.training import callbacks
@@ -118,8 +121,11 @@ def test_how_seldom_something_is_done_has_no_limit(compose, override):
     ],
 )
 def test_only_our_parts_are_allowed_at_their_place(target):
-    with pytest.raises(ConfigError, match="only vae_lab's own parts"):
-        check_targets({"prior": {"_target_": target}})
+    config = {"prior": {"_target_": target}}
+    with pytest.raises(ConfigError, match=r"only vae_lab's own parts|is a class of the package (torch|lightning)"):
+        check_targets(config, Trust((), Path("run")))
+    with pytest.raises(ConfigError, match=r"only vae_lab's own parts|class derived from vae_lab\.priors\.Prior"):
+        check_targets(config)
 
 
 @pytest.mark.parametrize("key", ["prior.inner", "prior.inner.inner", "samples", "callbacks", "callbacks.samples.inner"])
@@ -127,8 +133,9 @@ def test_a_part_stands_only_where_it_belongs(key):
     node = {"_target_": "vae_lab.training.callbacks.PriorSamples" if "callbacks" in key else "vae_lab.priors.Mixture"}
     for name in reversed(key.split(".")):
         node = {name: node}
-    with pytest.raises(ConfigError, match="only vae_lab's own parts"):
-        check_targets(node)
+    for trust in (None, Trust((), Path("run"))):
+        with pytest.raises(ConfigError, match="only vae_lab's own parts"):
+            check_targets(node, trust)
     with pytest.raises(ConfigError, match="only vae_lab's own parts"):
         check_targets({"prior": [{"_target_": "vae_lab.priors.Mixture"}]})
 

@@ -33,7 +33,7 @@ FLOORS = [
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 LIGHT = ("cli", "arguments", "complaints", "errors", "paths", "files.atomic", "files.checks", "runs", "config.settings")
-LIGHT += ("config.keys", "config.again", "sweeps.folders")
+LIGHT += ("config.keys", "config.trust", "config.again", "sweeps.folders")
 HEAVY = ("torch", "lightning", "torchvision", "matplotlib", "torchmetrics", "sklearn", "scipy", "optuna")
 
 

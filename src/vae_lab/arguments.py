@@ -1,5 +1,6 @@
 """The words of the command line, brought into the form that Hydra takes: what has no meaning is refused here."""
 
+import os
 import re
 import shlex
 from argparse import ArgumentParser, Namespace
@@ -19,9 +20,9 @@ from vae_lab.errors import UserError
 from vae_lab.paths import CONF, argument, expanded, quoted
 from vae_lab.sweeps.folders import EVALUATION
 
-FOLDERS = ("run_dir", "resume", "sweep_dir", "data.root", "data.file", "hydra.run.dir", "hydra.sweep.dir")  # keys
+FOLDERS = ("run_dir", "resume", "init_from", "sweep_dir", "data.root", "data.file", "hydra.run.dir", "hydra.sweep.dir")
 AS_TEXT = (*FOLDERS, "report.baseline")  # keys whose values Hydra's grammar would take apart
-SWEPT_FOLDERS = ("run_dir", "data.root", "data.file")  # those that may differ between the runs of a sweep
+SWEPT_FOLDERS = ("run_dir", "init_from", "data.root", "data.file")  # those that may differ between the runs of a sweep
 NOTHING = ("", "null", "none", "None", "[]", "{}", "false")  # ways to write that a group has no member
 
 
@@ -37,7 +38,8 @@ def prepared(words: Sequence[str]) -> list[str]:
     given = _parsed(words)
     overrides = list(given.overrides)
     _refuse_broken_lists(overrides)
-    _refuse_other_configs(given)
+    _refuse_other_configs(given, overrides)
+    _show_own_choices(given, overrides)
     for override in overrides:
         _refuse_nothing(override)
     overrides = _with_saved_config(overrides, bool(given.multirun))
@@ -70,7 +72,7 @@ def _options(given: Namespace) -> list[str]:
 # --- configs that are not vae_lab's ---------------------------------------------------------------------------
 
 
-def _refuse_other_configs(given: Namespace) -> None:
+def _refuse_other_configs(given: Namespace, overrides: Sequence[str]) -> None:
     """Refuse a config that would be ignored, or that lacks what the program needs; name the way to use it."""
     if given.config_path is not None:
         reason = "vae_lab uses its own configs; add yours with --config-dir FOLDER"
@@ -82,8 +84,29 @@ def _refuse_other_configs(given: Namespace) -> None:
         if not folder.is_dir():
             raise UserError(f"--config-dir {folder}: there is no such folder; give the one that your configs are in")
         _refuse_hidden(folder)
+    for path in _search_path(overrides):
+        _refuse_hidden(path)
     if given.config_name not in (None, "config", "config.yaml"):
         _check_primary(given.config_name, folder)
+
+
+def _search_path(words: Sequence[str]) -> list[Path]:
+    """The folders of ``hydra.searchpath=[file://FOLDER]``, the last of them where there are several."""
+    named = [word.partition("=")[2] for word in words if key_of(word) == "hydra.searchpath"]
+    return [Path(expanded(path)) for path in re.findall(r"file://([^,\]'\"]+)", named[-1])] if named else []
+
+
+def _show_own_choices(given: Namespace, overrides: Sequence[str]) -> None:
+    """Let --help and the Tab key know the choices of a person's own folder.
+
+    Hydra looks at ``hydra.searchpath`` only when it composes a config, and completes a line without its options.
+    """
+    if given.config_dir is not None or not (given.help or given.shell_completion):
+        return
+    line = os.environ.get("COMP_LINE", "") if given.shell_completion else ""
+    named = re.findall(r"(?:--config-dir|-cd)[ =]+(\S+)", line)
+    folders = [Path(expanded(path)) for path in named] or _search_path([*overrides, *line.split()])
+    given.config_dir = next((str(folder) for folder in folders if folder.is_dir()), None)
 
 
 def _refuse_hidden(folder: Path) -> None:
@@ -122,7 +145,7 @@ def _with_saved_config(overrides: list[str], is_multirun: bool) -> list[str]:
     rest = [override for override in overrides if override not in named]
     saved = again.overrides_of(path, rest)
     # the runs of a sweep are named by what differs between them
-    apart = ["sweep", "sweep_dir", "report.baseline", *dict.fromkeys(map(key_of, saved))]
+    apart = ["sweep", "sweep_dir", "report.baseline", "trust", *dict.fromkeys(map(key_of, saved))]
     names = [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(apart)}]"] if is_multirun else []
     return [*names, *saved, *rest]
 

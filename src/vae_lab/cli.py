@@ -100,7 +100,8 @@ def _report(config: DictConfig) -> None:
         log = Path(HydraConfig.get().runtime.output_dir) / name
         if log.is_file() and log.stat().st_size == 0:
             log.unlink()  # a report logs nothing
-    allowed = ("task", "sweep_dir", "report.baseline", "hydra")
+    # it imports nothing of its runs, so that trust changes nothing
+    allowed = ("task", "sweep_dir", "report.baseline", "trust", "hydra")
     check_overrides(HydraConfig.get().overrides.task, allowed, "a report takes only sweep_dir and report.baseline")
     # checked again: a multirun and an explicit hydra.run.dir skip the check inside hydra.run.dir
     report.write(Path(_output_dir(config.task, config.run_dir, config.sweep_dir, None, "")), config.report.baseline)

@@ -156,8 +156,15 @@ def _of_key(error: BaseException, overrides: Sequence[str]) -> str | None:
     file = re.match(r"In '([^']+)'", str(error))
     typed = next((o for o in overrides if o.lstrip("+~").startswith((f"{key}=", f"{key}."))), key)
     where = f" (from {file[1]}.yaml)" if file else ""
-    reason = _not_of_choice(key, overrides) or _no_key(key, list(_defaults()))
+    reason = _of_class(key, typed, overrides) or _not_of_choice(key, overrides) or _no_key(key, list(_defaults()))
     return f"{typed}: {reason}{where}; --cfg {_scope(key)} lists all of them"
+
+
+def _of_class(key: str, typed: str, overrides: Sequence[str]) -> str | None:
+    """About an argument of a class that the command names itself, which the choice's file does not give."""
+    part = key.rpartition(".")[0]
+    is_named = any(key_of(word) == f"{part}._target_" for word in overrides)
+    return f"the choice of {part} does not give it; write +{typed}" if part and is_named else None
 
 
 def _not_of_choice(key: str, overrides: Sequence[str]) -> str | None:

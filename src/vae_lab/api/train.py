@@ -10,13 +10,14 @@ from pathlib import Path
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vae_lab import cli  # it also registers the resolvers of conf/
 from vae_lab.api.trained_run import TrainedRun
 from vae_lab.api.words import Setting, words_of
 from vae_lab.arguments import prepared
 from vae_lab.complaints import complaint
+from vae_lab.config.trust import packages_of
 from vae_lab.errors import UserError
 from vae_lab.paths import CONF
 from vae_lab.sweeps.callback import INTERRUPTED
@@ -67,7 +68,8 @@ def _run(words: Sequence[str]) -> TrainedRun:
                 raise UserError(f"task={config.task}: this call trains; other tasks are for the command line")
             with _log_of(folder):
                 cli.done(config)
-            ended.append(TrainedRun(folder, config.data.get("root")))
+            trust = packages_of(OmegaConf.to_container(config))  # what the caller has just named
+            ended.append(TrainedRun(folder, config.data.get("root"), trust))
         except SystemExit as end:
             if end.code != INTERRUPTED:
                 raise

@@ -1,5 +1,6 @@
 """A run as Python sees it: its model, what it measured, its pictures."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
@@ -31,6 +32,7 @@ class TrainedRun:
         folder: folder of the run. Its files are data: nothing in them is executed.
         data_root: folder of the data; None is ``$VAE_LAB_DATA``, or the user's cache, and for data of one's own the
             folder that the run was trained from.
+        trust: names of packages, besides vae_lab, whose classes the run may name; their code runs.
 
     Raises:
         RunFolderError: if there is no finished run, or its files are damaged.
@@ -39,8 +41,8 @@ class TrainedRun:
     >>> run.metrics["test/nelbo"], run.history["val/nelbo"].min()  # doctest: +SKIP
     """
 
-    def __init__(self, folder: Path | str, data_root: Path | str | None = None) -> None:
-        self.folder = Path(expanded(folder))
+    def __init__(self, folder: Path | str, data_root: Path | str | None = None, trust: Sequence[str] = ()) -> None:
+        self.folder, self._trust = Path(expanded(folder)), trust
         self._files, self._data_root = RunFolder(self.folder), data_root
         if not is_finished(self._files.read_metrics()):
             raise RunFolderError(f"{folder}: there is no finished run in it")
@@ -62,12 +64,12 @@ class TrainedRun:
     @cached_property
     def model(self) -> Model:
         """The trained model, on the CPU, in evaluation mode."""
-        return load(self.folder)
+        return load(self.folder, self._trust)
 
     @cached_property
     def data(self) -> ImageDataModule:
         """The data of the run, read: ``test_images`` and ``test_labels`` are tensors."""
-        config = read_config(self._files)
+        config = read_config(self._files, self._trust)
         given = [] if self._data_root is None else ["data.root"]
         place = OmegaConf.create({"data": {"root": str(self._data_root) if given else None, "file": None}})
         take_place_of_data(config, place, given)

@@ -9,15 +9,17 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.config.settings import in_grammar, key_of, leaves, parts_of
-from vae_lab.errors import RunFolderError, UserError
+from vae_lab.config.trust import OURS, check_names, trusted
+from vae_lab.errors import ConfigError, RunFolderError, UserError
 from vae_lab.paths import CONF, expanded
 from vae_lab.runs.saved_config import read_config
 
 # what a command says, and the run that is repeated does not: which folders, and what follows from the data
-OF_COMMAND = ("run_dir", "sweep_dir", "resume", "image_shape", "hydra", "data.root", "report")
+OF_COMMAND = ("run_dir", "sweep_dir", "resume", "trust", "image_shape", "hydra", "data.root", "report")
 MEMBERS = ("callbacks", "logger")  # groups of any number of parts, each under its name
 RECIPES = ("debug", "sweep")  # groups whose files set keys of the whole config
 ABSENT = object()
@@ -40,12 +42,23 @@ def overrides_of(path: str, given: Sequence[str]) -> Words:
     if odd is not None:
         raise UserError(f"{odd}: the config of again={path} is whole; name the keys that are to differ")
     saved = _read(path)
+    _check_trust(saved, path, given)
     choices = [f"{group}={choice}" for group, choice in _choices(saved).items()]
     # in two steps, since many values follow those at the top
     top = list(_differences(saved, _composed(choices), depth=1))
     below = list(_differences(saved, _composed([*choices, *top]), depth=20))
     found = [*choices, *top, *below]
     return [word for word in found if not _is_said(key_of(word), [*keys, *_set_by_recipes(given)])]
+
+
+def _check_trust(saved: DictConfig, path: str, given: Sequence[str]) -> None:
+    """Refuse classes of packages that this command does not name in ``trust=``: a saved config is data."""
+    words = [word for word in given if key_of(word) == "trust"]
+    packages = OverridesParser.create().parse_override(words[-1]).value() if words else []
+    try:
+        check_names(OmegaConf.to_container(saved), trusted(packages, path))
+    except ConfigError as error:
+        raise UserError(f"again={path}: {error}") from error
 
 
 def _is_said(key: str, keys: Sequence[str]) -> bool:
@@ -113,8 +126,18 @@ def _differences(saved: DictConfig, composed: DictConfig, depth: int) -> Iterato
         if name in there:
             yield from _differences_of(str(name), value, there[name], depth)
     if depth > 1:
+        yield from _deletions(plain, there)
         for group in MEMBERS:
             yield from (f"~{group}.{name}" for name in there[group] or {} if name not in (plain.get(group) or {}))
+
+
+def _deletions(plain: dict[Any, Any], there: dict[Any, Any]) -> Iterator[str]:
+    """Overrides that take away what a choice gives to a part, where the saved part is another package's."""
+    for group, node in there.items():
+        saved = plain.get(group)
+        if isinstance(node, dict) and isinstance(saved, dict) and not str(saved.get("_target_", OURS)).startswith(OURS):
+            odd = [name for name, value in node.items() if name not in saved and value is not None]
+            yield from (f"~{group}.{name}" for name in odd if not name.startswith("_"))  # Hydra cannot take a null away
 
 
 def _differences_of(key: str, value: Any, there: Any, depth: int) -> Iterator[str]:

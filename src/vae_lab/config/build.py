@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from vae_lab.annotations import ImageShape
 from vae_lab.config.model_size import LARGEST_MODEL, SizeLimit
 from vae_lab.config.settings import shown
-from vae_lab.config.targets import parts_of_model, takes_image_shape
+from vae_lab.config.targets import PARTIAL, parts_of_model, takes_image_shape
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import ConfigError, UserError, to_install
 from vae_lab.likelihoods import ContinuousBernoulli
@@ -176,7 +176,8 @@ def build_training(config: DictConfig, model: Model) -> Training:
     Raises:
         ConfigError: if the loss cannot be computed for this model.
     """
-    parts = {key: build(config[key], key) for key in ("loss", "optimizer", "scheduler") if config[key]}
+    parts = {"loss": build(config.loss, "loss")}
+    parts |= {key: build(config[key], key, _partial_=True) for key in PARTIAL if config.get(key)}
     ema = OmegaConf.select(config, "training.ema") or 0.0  # a run folder of an earlier version has none
     try:
         clip, graphs = config.trainer.get("gradient_clip_val"), config.trainer.get("graphs", "auto")

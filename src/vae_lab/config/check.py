@@ -14,9 +14,11 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from vae_lab.annotations import CodeLength, ImageShape, NotNegative, Positive, Seed, Size, Sizes
 from vae_lab.config.keys import check_keys, did_you_mean, primary
+from vae_lab.config.served import check_served
 from vae_lab.config.settings import NESTED, choices, leaves, shown
 from vae_lab.config.targets import OF_MODELS, check_targets, parts_of_model, with_default
 from vae_lab.config.trainer_arguments import OURS, WORKS, check_names, check_values
+from vae_lab.config.trust import Trust, trusted
 from vae_lab.errors import ConfigError
 
 # Values that are not arguments of our constructors, so that our annotations do not limit them.
@@ -27,6 +29,8 @@ LIMITS: dict[str, Any] = {
     "channels": Sizes,
     "image_shape": ImageShape | None,
     "seed": Seed,
+    "init_from": str | None,
+    "init_strict": bool,
     "compile": bool,
     "threads": Annotated[int, Field(ge=1, le=1024)] | Literal["auto"],
     "matmul": Literal["auto", "onednn", "torch"],
@@ -76,12 +80,13 @@ SIZES = {"latent_dim": "prior", "hidden_dims": "decoder", "channels": "decoder"}
 _ABSENT = object()
 
 
-def check(config: DictConfig, saved: bool = False) -> None:
+def check(config: DictConfig, trust: Trust | None = None) -> None:
     """Check every target against what a run may be made of, and every value against the argument that it becomes.
 
     Args:
         config: config that was composed for this command, or read from a run folder.
-        saved: whether it comes from a run folder, which may have keys of another version.
+        trust: what the reader trusts, for a config from a run folder, which may have keys of another version; None for
+            one that was composed.
 
     Raises:
         ConfigError: names the key, its value and what is allowed.
@@ -91,17 +96,20 @@ def check(config: DictConfig, saved: bool = False) -> None:
     except OmegaConfBaseException as error:
         key, raw = str(error.full_key), OmegaConf.to_container(config, resolve=False)
         assert isinstance(raw, dict)
-        check_targets(raw)
+        check_targets(raw, trust)
         _check_parts(raw)  # a part that the model does not take may follow another one that is not there
         given = _value(raw, key)
         raise ConfigError(key, given, str(error.msg).splitlines()[0]) from error
     assert isinstance(plain, dict)
-    missing = next((key for key, value in leaves(plain, apart=()).items() if value == "???"), None)
+    named = {str(name): node for name, node in plain.items()}
+    missing = next((key for key, value in leaves(named, apart=()).items() if value == "???"), None)
     if missing is not None:
         raise ConfigError(missing, "???", f"must be given: {missing}=…")
-    check_targets(plain)
+    check_targets(plain, trust)
     _check_parts(plain)
-    if not saved:
+    if trust is None:
+        check_served(named)
+        trusted(plain.get("trust"), "")
         check_keys(plain)
         check_names(plain["trainer"])
         _refuse_unfollowed(plain)
@@ -207,8 +215,18 @@ def _check_together(plain: dict[Any, Any]) -> None:
     if fused and trainer.get("gradient_clip_val") and precision in MIXED:
         reason = f"a fused optimiser leaves no gradient to clip under trainer.precision={precision}; use false"
         raise ConfigError("optimizer.fused", fused, reason)
+    _check_start(plain)
     if plain.get("inference") and plain.get("encoder"):
         _check_inference(plain)
+
+
+def _check_start(plain: dict[Any, Any]) -> None:
+    """Refuse weights to start from where nothing is trained, and a word about them where there are none."""
+    start, task = plain.get("init_from"), plain.get("task")
+    if start and task != "train":
+        raise ConfigError("init_from", start, f"task={task} trains nothing; leave it out")
+    if not start and plain.get("init_strict") is False:
+        raise ConfigError("init_strict", "false", "says how the weights of init_from=FOLDER must fit; add that")
 
 
 def _check_inference(plain: dict[Any, Any]) -> None:
@@ -261,15 +279,36 @@ def check_arguments(key: str, target: str, arguments: dict[str, Any]) -> None:
     """
     found = get_object(target)
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = [name for name, of in inspect.signature(found).parameters.items() if of.kind not in variable]
-    hints = typing.get_type_hints(found.__init__ if inspect.isclass(found) else found, include_extras=True)
-    hints |= OF_OTHERS.get(target, {})
+    signature = inspect.signature(found).parameters.values()
+    parameters = [of.name for of in signature if of.kind not in variable]
+    takes_any = any(of.kind == inspect.Parameter.VAR_KEYWORD for of in signature)
+    hints = hints_of(found) | OF_OTHERS.get(target, {})
     for name, value in arguments.items():
-        if name not in parameters:
+        if name not in parameters and not takes_any:
             meant = did_you_mean(f"{key}.{name}", [f"{key}.{parameter}" for parameter in parameters])
             raise ConfigError(f"{key}.{name}", value, f"{target} takes no such argument{meant}")
         if name in hints and f"{key}.{name}" not in LIMITS and not _is_part(value):
             _check_value(f"{key}.{name}", value, hints[name])
+
+
+def hints_of(found: Any) -> dict[str, Any]:
+    """The annotations of a class or function, with those of the classes that its ``**options`` go to.
+
+    None where those of another package refer to what cannot be looked up.
+    """
+    try:
+        if not inspect.isclass(found):
+            return typing.get_type_hints(found, include_extras=True)
+        hints: dict[str, Any] = {}
+        for kind in inspect.getmro(found):
+            if "__init__" in vars(kind):
+                hints = typing.get_type_hints(kind.__init__, include_extras=True) | hints  # type: ignore[misc]
+                parameters = inspect.signature(kind).parameters.values()
+                if not any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+                    break
+        return hints
+    except (NameError, TypeError, AttributeError, ValueError):
+        return {}
 
 
 def _check_value(key: str, value: Any, allowed: Any) -> None:

@@ -1,6 +1,5 @@
 """The settings of a run as columns of a table over many runs: each run has a value of one kind in each column."""
 
-import inspect
 import types
 import typing
 from functools import cache
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal, Union
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lab.config.check import LIMITS
+from vae_lab.config.check import LIMITS, hints_of
 from vae_lab.config.settings import APART, CLASS, Leaves, follows, name_of, settings_of, shown
 from vae_lab.paths import CONF
 
@@ -97,8 +96,7 @@ def _annotation(key: str, config: DictConfig) -> Any:
 
 @cache
 def _hints(target: str) -> dict[str, Any]:
-    found = get_object(target)
-    return typing.get_type_hints(found.__init__ if inspect.isclass(found) else found, include_extras=True)
+    return hints_of(get_object(target))
 
 
 def _is_numeric(annotation: Any) -> bool:

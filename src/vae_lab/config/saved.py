@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
@@ -10,6 +11,7 @@ from vae_lab.annotations import ImageShape
 from vae_lab.config.build import build_data, build_model, image_shape_of
 from vae_lab.config.check import check
 from vae_lab.config.settings import check_overrides, key_of, parts_of
+from vae_lab.config.trust import trusted
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import ConfigError, ModelSizeError, RunFolderError
 from vae_lab.models import Model
@@ -21,6 +23,7 @@ BESIDE_THE_WEIGHTS = 2**28  # bytes that building a model may take besides them,
 # overrides that may come with resume=: where the run is computed
 OF_RESUME = (
     "resume",
+    "trust",
     "hydra",
     "data.root",
     "data.file",
@@ -31,33 +34,42 @@ OF_RESUME = (
 )
 
 
-def load(run_dir: Path | str) -> Model:
+def load(run_dir: Path | str, trust: Sequence[str] = ()) -> Model:
     """The trained model of a run, on the CPU, in evaluation mode.
 
     Args:
         run_dir: folder of a finished run. Its files are data: nothing in them is executed.
+        trust: names of packages, besides vae_lab, whose classes the run may be made of. They are imported, and their
+            code runs.
 
     Raises:
-        RunFolderError: if a file is missing or damaged.
+        RunFolderError: if a file is missing or damaged, or names a class of a package that is not trusted.
+
+    >>> model = load("outputs/runs/my-run", trust=["mylab"])  # doctest: +SKIP
     """
     folder = RunFolder(expanded(run_dir))
     if not folder.path.is_dir():
         raise RunFolderError(f"{run_dir}: there is no such folder; give the folder of a finished run")
-    return read_model(folder, read_config(folder)).eval()
+    return read_model(folder, read_config(folder, trust)).eval()
 
 
-def read_config(folder: RunFolder) -> DictConfig:
+def read_config(folder: RunFolder, trust: Any = (), with_loggers: bool = False) -> DictConfig:
     """The config of a run, its targets and values checked.
 
     Args:
         folder: folder of the run.
+        trust: names of packages, besides vae_lab, whose classes it may name; what the folder says of that is not read.
+        with_loggers: whether loggers are made of it; else they are left out, whatever they are.
 
     Raises:
-        RunFolderError: if it is missing, unreadable, or names what no config of vae_lab would.
+        RunFolderError: if it is missing, unreadable, or names a class that is not trusted or does not belong there.
     """
+    of_reader = trusted(trust, folder.path)
     config = folder.read_plain_config()
+    if not with_loggers and "logger" in config:
+        config.logger = {}
     try:
-        check(config, saved=True)
+        check(config, of_reader)
     except ConfigError as error:
         raise RunFolderError(f"{folder.config_file}: {error}") from error
     return config
@@ -113,14 +125,14 @@ def config_of_resumed(folder: RunFolder, config: DictConfig, overrides: Sequence
     Raises:
         ConfigError: if an override would change what the run is.
     """
-    saved = read_config(folder)
+    saved = read_config(folder, config.trust, with_loggers=True)
     overrides = without_its_data(overrides, saved)
     check_overrides(
         overrides, OF_RESUME, "a run goes on with its own settings, except trainer.accelerator, data.root and data.file"
     )
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
-        if not key.startswith(("resume", "hydra")):
+        if not key.startswith(("resume", "trust", "hydra")):
             OmegaConf.update(saved, key, OmegaConf.select(config, key))
     if saved.task != "train":
         raise ConfigError("resume", folder.path, f"is a run of task={saved.task}, which cannot be continued")
@@ -153,4 +165,4 @@ def take_place_of_data(saved: DictConfig, config: DictConfig, overrides: Sequenc
                 raise ConfigError(f"data.{key}", config.data[key], f"a run of data={choice} has no such key")
             saved.data[key] = config.data[key]
         elif key in saved.data and not _shape_needs_files(saved):
-            saved.data[key] = config.data[key]
+            saved.data[key] = config.data.get(key)

@@ -20,6 +20,7 @@ APART = (
     "run_dir",
     "sweep_dir",
     "resume",
+    "trust",
     "data.root",
     "image_shape",  # follows the data
     "trainer.accelerator",

@@ -33,7 +33,10 @@ def folder_of(resume: str) -> str:
     check_folder(Path(resume))
     if is_finished(RunFolder(resume).read_metrics()):
         again = f"task=evaluate {argument('run_dir', resume)}"
-        raise RunFolderError(f"resume={resume}: this run has finished; {again} tests it again")
+        longer = f"{argument('again', resume)} {argument('init_from', resume)} trainer.max_epochs=N"
+        reason = "this run has finished, and so has its learning-rate schedule"
+        remedy = f"{longer} trains on from its best weights, in a new run with a schedule of its own; {again} tests it"
+        raise RunFolderError(f"resume={resume}: {reason}; {remedy} again")
     return resume
 
 

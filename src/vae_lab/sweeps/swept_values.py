@@ -125,10 +125,12 @@ def _tried(override: Override) -> Iterator[str]:
 
 def _refused(config: DictConfig, overrides: Sequence[str]) -> ConfigError | None:
     """Why a run may not have these values; None where it may, or where Hydra says so itself."""
-    from vae_lab.config.check import check  # late: it imports torch
+    from vae_lab.config.check import check  # late: they import torch
+    from vae_lab.config.replaced import leave_out_untaken
 
     try:
         run = _loader().load_sweep_config(config, list(overrides))
+        leave_out_untaken(run, list(overrides))
         check(OmegaConf.masked_copy(run, [str(key) for key in run if key != "hydra"]))
     except ConfigError as error:
         return error

@@ -3,11 +3,13 @@
 import math
 
 import torch
+from hydra.utils import get_class
 from lightning import Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import ConfigError
+from vae_lab.errors import ConfigError, reason_of
 from vae_lab.figures.quantities import quantity_of
 from vae_lab.randomness import fixed_noise
 from vae_lab.training import hardware
@@ -15,8 +17,7 @@ from vae_lab.training.figures import FigureCallback
 from vae_lab.training.graphs import why_not_here
 from vae_lab.training.measurements import Measurement
 from vae_lab.training.module import Training
-
-EARLY_STOPPING = "lightning.pytorch.callbacks.EarlyStopping"
+from vae_lab.training.schedulers import make_schedule
 
 
 def check_before_training(config: DictConfig, trainer: Trainer, training: Training, data: ImageDataModule) -> None:
@@ -43,6 +44,7 @@ def check_before_training(config: DictConfig, trainer: Trainer, training: Traini
     _check_criterion(config, trainer, training, validates)
     _check_monitored(config, training, validates)
     _check_graphs(config, trainer, training)
+    _check_optimizers(config, training)
     if config.get("compile") and not training.loss.can_be_compiled:
         raise ConfigError("compile", True, "a compiled graph would leave out a part of this loss's gradient; use false")
     if config.get("compile") and (reason := hardware.why_not_compiled(trainer.strategy.root_device)):
@@ -88,6 +90,19 @@ def _check_criterion(config: DictConfig, trainer: Trainer, training: Training, v
         raise ConfigError(key, OmegaConf.select(config, key), f"must leave some images: {runs}")
 
 
+def _check_optimizers(config: DictConfig, training: Training) -> None:
+    """Refuse an optimiser, or a schedule, that cannot be made for this model: each is made once, and not used."""
+    for stage in training.loss.stages(training.model):
+        key = "optimizer"
+        try:
+            optimizer = training.make_optimizer(stage.parameters)
+            key = "scheduler"
+            if training.make_scheduler is not None:
+                make_schedule(training.make_scheduler, optimizer, steps=1000)
+        except Exception as error:  # whatever another package's class raises
+            raise ConfigError(key, config[key]._target_, f"cannot be made ({reason_of(error)})") from error
+
+
 def _measurements(trainer: Trainer) -> list[Measurement]:
     return [callback for callback in trainer.callbacks if isinstance(callback, Measurement)]  # type: ignore[attr-defined]
 
@@ -103,7 +118,7 @@ def _figures_of_images(training: Training) -> tuple[list[str], list[str]]:
 def _check_monitored(config: DictConfig, training: Training, validates: bool) -> None:
     """Refuse early stopping on a figure that is not logged when it is looked up, or in the wrong direction."""
     for name, node in (config.callbacks or {}).items():
-        if not node or node._target_ != EARLY_STOPPING:
+        if not node or not issubclass(get_class(node._target_), EarlyStopping):
             continue
         key, monitor = f"callbacks.{name}.monitor", node.get("monitor")
         at_end_of_epoch = node.get("check_on_train_epoch_end") is not False

@@ -52,7 +52,7 @@ def estimator_check(config: DictConfig, folder: RunFolder, overrides: Sequence[s
 
 def _of_finished(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> float:
     """The same of a finished run's model and a batch of its training images; the results join that run's."""
-    saved = read_config(folder)
+    saved = read_config(folder, config.trust)
     overrides = without_its_data(overrides, saved)
     reason = "a finished run keeps its own settings, except figures.*, data.root and data.file"
     check_overrides(overrides, (*WHERE, "trainer.accelerator", "trainer.devices"), reason)

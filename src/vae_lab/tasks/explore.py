@@ -19,7 +19,7 @@ from vae_lab.tasks.process import in_sweep
 from vae_lab.training import hardware
 
 # overrides that may come with task=explore
-ALLOWED = ("task", "run_dir", "threads", "explore", "data.root", "data.file", "hydra")
+ALLOWED = ("task", "run_dir", "trust", "threads", "explore", "data.root", "data.file", "hydra")
 
 
 def explore(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> float:  # noqa: ARG001
@@ -36,7 +36,7 @@ def explore(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> 
     if in_sweep():
         raise ConfigError("task", "explore", "is a page that waits for you; leave out -m")
     run = RunFolder(Path(expanded(config.run_dir)))
-    saved = read_config(run)
+    saved = read_config(run, config.trust)
     given = without_its_data(overrides, saved)
     check_overrides(given, ALLOWED, "a page takes only run_dir, explore.*, threads, data.root and data.file")
     take_place_of_data(saved, config, given)

@@ -32,7 +32,7 @@ def figures(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> 
     Raises:
         UserError: for a mistake that the user can correct.
     """
-    before = read_config(folder)
+    before = read_config(folder, config.trust)
     overrides = without_its_data(overrides, before)
     reason = "a finished run keeps its own settings, except callbacks.*, figures.*, data.root and data.file"
     check_overrides(overrides, ALLOWED + (("sweep_dir",) if in_sweep() else ()), reason)

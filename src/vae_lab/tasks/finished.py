@@ -19,7 +19,7 @@ from vae_lab.tasks.trainer import make_trainer
 from vae_lab.training import hardware
 
 # overrides that may come with a task that looks at a finished run
-WHERE = ("task", "run_dir", "data.root", "data.file", "figures", "hydra", "threads")
+WHERE = ("task", "run_dir", "trust", "data.root", "data.file", "figures", "hydra", "threads")
 
 
 class Finished(NamedTuple):

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vae_lab.config.check import check
+from vae_lab.config.replaced import leave_out_untaken
 from vae_lab.errors import ConfigError, DiskError, Interrupted, UserError, unusable
 from vae_lab.runs.folder import RunFolder
 from vae_lab.runs.output_folder import looks_at_run
@@ -65,6 +66,7 @@ def started(config: DictConfig) -> Iterator[RunFolder]:
     _quiet_lightning()
     hardware.set_up()
     try:
+        leave_out_untaken(config, HydraConfig.get().overrides.task)
         check(config)
         with hardware.threads_restored():
             yield written

@@ -6,7 +6,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.config.saved import config_of_resumed, read_config
-from vae_lab.errors import UserError
+from vae_lab.config.trust import packages_of
+from vae_lab.errors import RunFolderError, UserError
 from vae_lab.runs.folder import RunFolder
 from vae_lab.runs.output_folder import output_dir
 from vae_lab.runs.resume import checkpoint_of
@@ -14,7 +15,7 @@ from vae_lab.tasks.estimator_check import estimator_check
 from vae_lab.tasks.evaluate import evaluate
 from vae_lab.tasks.explore import explore
 from vae_lab.tasks.figures import figures
-from vae_lab.tasks.process import alone, claimed_or_clear, rank, started
+from vae_lab.tasks.process import alone, claimed_or_clear, in_sweep, rank, started
 from vae_lab.tasks.summary import shown
 from vae_lab.tasks.train import train
 
@@ -64,6 +65,9 @@ def go_on(config: DictConfig, folder: RunFolder) -> float:
     """
     checkpoint, overrides = checkpoint_of(folder), folder.read_overrides()
     if checkpoint is None:
+        if config.get("init_from") and not in_sweep():  # a path that a folder says is not followed
+            reason = "this run was cut off before its first checkpoint; start it again, with init_from=FOLDER"
+            raise RunFolderError(f"resume={folder.path}: {reason}")
         log.info("%s holds no checkpoint yet: from the beginning", shown(folder.path))
         folder.clear()
     return train(config, folder, overrides, checkpoint)
@@ -76,6 +80,6 @@ def carry_on(config: DictConfig) -> float:
         config: config of the run, as composed.
     """
     with started(config) as folder, alone(folder):
-        before = read_config(folder)
+        before = read_config(folder, packages_of(OmegaConf.to_container(config)))
         config.matmul, config.threads = before.matmul, before.get("threads", "auto")  # as before the run was cut off
         return go_on(config, folder)

@@ -7,10 +7,11 @@ import os
 import lightning
 import torch
 from lightning import Trainer
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.config.build import build_data, build_model, build_training, image_shape_of
 from vae_lab.config.saved import read_config
+from vae_lab.config.trust import packages_of
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import ConfigError
 from vae_lab.models import Model
@@ -50,10 +51,11 @@ def start(config: DictConfig, folder: RunFolder, is_new: bool = True) -> tuple[I
     image_shape = image_shape_of(config, data)
     training = build_training(config, build_model(config, image_shape))
     config.image_shape = list(image_shape)
+    config.trust = []  # whoever reads the run says what they trust
     config.data.update(data.recorded)
     if rank():  # further processes draw other noise for their images, and multiply as the first one chose
         torch.manual_seed(config.seed + 1_000_003 * rank())
-        config.matmul = read_config(folder).matmul
+        config.matmul = read_config(folder, packages_of(OmegaConf.to_container(config))).matmul
     config.matmul = set_matmul(config, training.model)
     return data, training
 
@@ -70,11 +72,16 @@ def choose_threads(config: DictConfig, training: Training, trainer: Trainer) -> 
     if config.get("threads") != "auto" or "OMP_NUM_THREADS" in os.environ or not on_cpu:
         return
     model, loss = copy.deepcopy(training.model), training.loss  # a copy: steps may change the state of a layer
-    x = model.cast(torch.zeros(config.data.batch_size, *model.image_shape))
+    x = model.cast(torch.zeros(_batch_size(config), *model.image_shape))
     with fixed_noise(0, model.device):
         count = hardware.quickest_threads(lambda: loss(model, x, stage=training.stages[0]).loss.backward())
     torch.set_num_threads(count)
     config.threads = count
+
+
+def _batch_size(config: DictConfig) -> int:
+    """Number of images of a step; an own data module may leave it at what it is by default."""
+    return int(config.data.get("batch_size", 100))
 
 
 def set_matmul(config: DictConfig, model: Model) -> hardware.Matmul:
@@ -85,7 +92,7 @@ def set_matmul(config: DictConfig, model: Model) -> hardware.Matmul:
         model: model whose products are measured.
     """
     measured = config.matmul == "auto"
-    library = hardware.quicker_library(model, config.data.batch_size) if measured else config.matmul
+    library = hardware.quicker_library(model, _batch_size(config)) if measured else config.matmul
     used = hardware.multiply_by(library)
     if used != library and not torch.cuda.is_available():
         log.warning("matmul=%s would not keep full precision on this processor; torch's own choice is used", library)

@@ -37,7 +37,8 @@ def shown(path: Path) -> Path:
 
 def is_likelihood(config: DictConfig) -> bool:
     """Whether the figures are bounds of log p(x): grey levels under a Bernoulli give a cross-entropy instead."""
-    return not (config.data.binarization == "none" and config.likelihood._target_.endswith(".Bernoulli"))
+    likelihood = str((config.get("likelihood") or {}).get("_target_"))
+    return not (config.data.get("binarization") == "none" and likelihood.endswith(".Bernoulli"))
 
 
 def facts_of(config: DictConfig, trainer: Trainer, model: Model) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def facts_of(config: DictConfig, trainer: Trainer, model: Model) -> dict[str, An
     versions = {"python": platform.python_version(), "torch": torch.__version__, "lightning": lightning.__version__}
     return {
         "data": config.data.get("name") or parts_of(config)["data"],
-        "binarization": config.data.binarization,
+        "binarization": config.data.get("binarization", "dynamic"),
         **({"is_likelihood": is_likelihood(config)} if model.criterion == "nelbo" else {}),
         "is_density": model.likelihood_of_pixels is not None and model.likelihood_of_pixels.is_density,
         "criterion": model.criterion,

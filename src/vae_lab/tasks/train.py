@@ -1,7 +1,7 @@
 """Train: seed, build, fit, test the best checkpoint, draw, report."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -9,12 +9,15 @@ import torch
 from hydra.errors import HydraException
 from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from vae_lab.config.settings import APART_AS_OVERRIDES, parts_of
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import ConfigError, DiskError, NonFiniteError, NotOffered, RunFolderError
+from vae_lab.paths import expanded
 from vae_lab.runs.constants import constants_of, varying
 from vae_lab.runs.folder import RunFolder
+from vae_lab.runs.initial import initial_weights
 from vae_lab.tasks.checks import check_before_training
 from vae_lab.tasks.process import ended_by_signals, runs_at_once
 from vae_lab.tasks.start import choose_threads, start
@@ -58,6 +61,7 @@ def train(
         data.trainer = trainer  # it says which device the images go to
         data.setup()
         check_before_training(config, trainer, training, data)
+        weights = _initial(config, training) if checkpoint is None else {}
         if checkpoint is None:
             choose_threads(config, training, trainer)
             _claim(config, folder, trainer, overrides)
@@ -66,11 +70,20 @@ def train(
             told = "memory: the data set takes %.0f MB of %s in this process, as in each of the %d that run at once"
             log.info(told, data.megabytes, trainer.strategy.root_device, others)
         _make_ready(config, training, data, trainer)
+        training.model.load_state_dict(weights, strict=False)
         _fit(trainer, training, data, folder, checkpoint)
         if reason := why_stopped_early(trainer, training.model):
             log.info(reason)
         folder.load_weights(training.model)
         return _conclude(config, folder, trainer, training, data, clock)
+
+
+def _initial(config: DictConfig, training: Training) -> Mapping[str, Tensor]:
+    """The weights that a new run starts from; none where it starts untrained. Its config records the folder."""
+    if not config.get("init_from"):
+        return {}
+    config.init_from = str(Path(expanded(config.init_from)).resolve())
+    return initial_weights(RunFolder(config.init_from), training.model, config.init_strict)
 
 
 def _claim(config: DictConfig, folder: RunFolder, trainer: Trainer, overrides: Sequence[str] | None) -> None:

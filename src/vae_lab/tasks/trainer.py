@@ -1,13 +1,15 @@
 """The Lightning Trainer of a task."""
 
+import inspect
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_class
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import ProgressBar as AnyProgressBar
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -42,7 +44,7 @@ def make_trainer(config: DictConfig, folder: RunFolder, callbacks: Sequence[Call
         default_root_dir=str(folder.path),
         callbacks=[*named, *callbacks, *progress],
         logger=[
-            build(node, f"logger.{key}", save_dir=str(folder.path))
+            build(node, f"logger.{key}", **_place(node, folder))
             for key, node in (config.logger or {}).items()
             if node and loggers
         ],
@@ -91,12 +93,19 @@ def _callbacks(config: DictConfig) -> list[Callback]:
     return [callback for name, callback in found.items() if name in only or name not in drawing]
 
 
+def _place(node: DictConfig, folder: RunFolder) -> dict[str, str]:
+    """The argument ``save_dir`` for a logger that takes it: the run folder."""
+    return (
+        {"save_dir": str(folder.path)} if "save_dir" in inspect.signature(get_class(node._target_)).parameters else {}
+    )
+
+
 def _progress(trainer: DictConfig, named: Sequence[Callback]) -> tuple[list[Callback], bool]:
     """The callbacks that show progress beside those that the config names, and whether there is a bar."""
-    has_own = any(isinstance(callback, TQDMProgressBar) for callback in named)
+    has_own = any(isinstance(callback, AnyProgressBar) for callback in named)
     if trainer.get("enable_progress_bar") is False:
         if has_own:
-            raise ConfigError("trainer.enable_progress_bar", False, "callbacks name a TQDMProgressBar; leave out one")
+            raise ConfigError("trainer.enable_progress_bar", False, "callbacks name a progress bar; leave out one")
         return [], False
     if not (sys.stdout.isatty() or in_notebook()):
         return [EpochLines()], has_own

@@ -6,9 +6,11 @@ from typing import Any
 
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
     BatchSizeFinder,
     GradientAccumulationScheduler,
     LearningRateFinder,
+    LearningRateMonitor,
     ModelCheckpoint,
     StochasticWeightAveraging,
 )
@@ -23,9 +25,11 @@ OF_TRANSFER = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after
 PATIENT = ("vae_lab.", "lightning.pytorch.callbacks.progress.", "lightning.pytorch.callbacks.timer")
 
 EVERY_BATCH = "every batch is one optimiser step here; use a larger batch_size in the data"
+BY_TIME = "would write nothing here; use vae_lab.training.callbacks.LastCheckpoint(every_n_minutes=…)"
 INSTEAD: dict[type[Callback], str] = {
     GradientAccumulationScheduler: EVERY_BATCH,
-    StochasticWeightAveraging: "its learning rate is by epoch, and schedules are by step here; WeightAveraging serves",
+    StochasticWeightAveraging: "it would replace the learning-rate schedule within the run; WeightAveraging serves",
+    BackboneFinetuning: "no model here has a backbone; derive a callback of your own from BaseFinetuning",
     BatchSizeFinder: "no other size can be tried within a fit here; set batch_size of the data",
     LearningRateFinder: "the learning rate is the optimiser's: Training(…, optimizer=lambda p: Adam(p, lr=…))",
 }
@@ -67,17 +71,25 @@ def refuse(trainer: Trainer) -> None:
     # ModelCheckpoint(every_n_train_steps=…) recommends to save the weights before a step, and those after it are wanted
     warnings.filterwarnings("ignore", message=".*ModelCheckpoint with manual optimization.*")
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        for kind, instead in INSTEAD.items():
-            if isinstance(callback, kind):
-                raise UserError(f"{kind.__name__}: {instead}")
+        if reason := why_not_served(type(callback)):
+            raise UserError(f"{type(callback).__name__}: {reason}")
         if isinstance(callback, ModelCheckpoint) and callback._train_time_interval is not None:
-            instead = "would write nothing here; use vae_lab.training.callbacks.LastCheckpoint(every_n_minutes=…)"
-            raise UserError(f"ModelCheckpoint(train_time_interval=…): {instead}")
+            raise UserError(f"ModelCheckpoint(train_time_interval=…): {BY_TIME}")
+
+
+def why_not_served(kind: type[Callback]) -> str | None:
+    """What serves instead of a callback that could not have its effect; None where it has it.
+
+    Args:
+        kind: class of the callback.
+    """
+    return next((instead for of, instead in INSTEAD.items() if issubclass(kind, of)), None)
 
 
 def _hears_batches(callback: Callback) -> bool:
-    # Lightning's checkpoint hears every batch, and has something to do there only if it is not by epochs
-    by_epochs = (ModelCheckpoint.__module__,) if getattr(callback, "every_n_epochs", 0) else ()
+    # some callbacks of Lightning hear every batch, and have nothing to do there if they work by epochs
+    is_by_epochs = getattr(callback, "every_n_epochs", 0) or getattr(callback, "logging_interval", "") == "epoch"
+    by_epochs = (ModelCheckpoint.__module__, LearningRateMonitor.__module__) if is_by_epochs else ()
     hooks = _own_hooks(callback, Callback, OF_BATCHES)
     return any(not hook.__module__.startswith(PATIENT + by_epochs) for hook in hooks)
 

@@ -81,7 +81,7 @@ class CapturedSteps:
         self.optimizers = dict(zip(dict.fromkeys(module.stages), module.trainer.optimizers, strict=True))
         self.captured: dict[int, tuple[Program, Runs]] = {}
 
-    def take(self, batches: Iterable[tuple[Any, int, int]], plain: Callable[[Any, int], None]) -> None:
+    def take(self, batches: Iterable[tuple[Any, int, int]], plain: Callable[[Any, int], object]) -> None:
         """Make a step with each of some batches.
 
         Args:

@@ -47,8 +47,7 @@ class CSV(Logger):
         save_dir: path of the run folder.
     """
 
-    name = "csv"
-    version = ""
+    name = version = ""  # Lightning's own checkpoints lie below the run folder by these names
 
     def __init__(self, save_dir: str) -> None:
         super().__init__()

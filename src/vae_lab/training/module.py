@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from vae_lab.errors import NonFiniteError, UserError
+from vae_lab.errors import NonFiniteError
 from vae_lab.losses import Loss, Stage
 from vae_lab.models import Model
 from vae_lab.training.demands import is_followed
@@ -19,6 +19,7 @@ from vae_lab.training.inputs import Batch, Inputs
 from vae_lab.training.loggers import continue_from
 from vae_lab.training.moment import check_optimizers, moment_of, restore_random, skip, taken, to_start_of_epoch
 from vae_lab.training.noise import ignore_noise
+from vae_lab.training.schedulers import end_of_epoch, end_of_step, make_schedule
 from vae_lab.training.steps import all_stages, count_last_only, is_quick, listed, plain_step, quick_step
 from vae_lab.training.sums import RunningSums, not_finite, prefixed, remedy_of
 
@@ -32,7 +33,8 @@ class Training(EvaluatedModule):
         model: model that is trained.
         loss: loss that training minimises.
         optimizer: function that makes an optimiser from parameters; None is Adam with learning rate 1e-3.
-        scheduler: function of ``(optimizer, total_steps=…)`` that makes a learning-rate schedule by step, or None.
+        scheduler: function of ``(optimizer, total_steps=…)`` that makes a learning-rate schedule by step, or of
+            ``(optimizer)`` for one by epoch (``schedulers.py`` has the rule); None leaves the rate as it is.
         gradient_clip_val: largest norm of the gradient; None leaves it as it is.
         ema: decay, below 1, of an exponential moving average of the weights, with which the model is validated, tested
             and saved; 0 for none.
@@ -102,7 +104,7 @@ class Training(EvaluatedModule):
         self.one_at_a_time = stage == "fit" and is_followed(self.trainer)
 
     def configure_optimizers(self) -> Any:
-        """An optimiser for each stage, with its schedule stepped at each of its steps."""
+        """An optimiser for each stage, with its schedule."""
         return [self._optimizer_of(stage) for stage in self.loss.stages(self.model)]
 
     def _optimizer_of(self, stage: Stage) -> dict[str, Any]:
@@ -112,15 +114,12 @@ class Training(EvaluatedModule):
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
         steps = self.trainer.estimated_stepping_batches
-        if steps == float("inf"):
-            raise UserError("a learning-rate schedule needs an end: give the Trainer max_epochs or max_steps")
-        schedule = self.make_scheduler(optimizer, total_steps=int(steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": make_schedule(self.make_scheduler, optimizer, steps)}
 
     # --- training ------------------------------------------------------------------------------------
 
     @property
-    def training_step(self) -> Callable[..., None]:
+    def training_step(self) -> Callable[..., Tensor | None]:
         """What Lightning calls: several steps at once, or one where something has to hear of each."""
         return self._one_step if self.one_at_a_time else self._several_steps
 
@@ -140,34 +139,36 @@ class Training(EvaluatedModule):
                     break
         self._after_steps()
 
-    def _one_step(self, batch: Batch, batch_idx: int) -> None:
-        """One optimiser step, or none while a resumed epoch comes to the batch where it was left."""
+    def _one_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """One optimiser step, or none while a resumed epoch comes to the batch where it was left; gives its loss."""
         if self.resumed:
             left = taken(self.resumed) - batch_idx
             if left <= 1:  # before the next batch is drawn
                 self._return_to(self.resumed)
             if left > 0:
-                return
-        self._step_taker()(batch, batch_idx)
+                return None
+        loss = self._step_taker()(batch, batch_idx)
         self._after_steps()
+        return loss
 
-    def _step_taker(self) -> Callable[[Batch, int], None]:
+    def _step_taker(self) -> Callable[[Batch, int], Tensor]:
         """The function that makes one step with a batch; what it needs is looked up once for all steps of a call."""
-        optimizers, schedules = listed(self.optimizers()), listed(self.lr_schedulers())
+        optimizers, schedules = listed(self.optimizers()), self._schedules("step")
         count_last_only(optimizers)
         of_stage = dict(zip(dict.fromkeys(self.stages), optimizers, strict=True))
         take_step = quick_step if is_quick(self.trainer) else plain_step
         epoch, batches = self.trainer.current_epoch, self.trainer.num_training_batches
 
-        def take(batch: Batch, batch_idx: int) -> None:
+        def take(batch: Batch, batch_idx: int) -> Tensor:
             x = self.inputs.take(batch, "training")
             weight = self.weight.fill_(self.loss.weight(epoch + batch_idx / batches))
-            figures = all_stages(self, x, weight, lambda stage, loss: take_step(self, of_stage[stage], loss))
+            loss, figures = all_stages(self, x, weight, lambda stage, loss: take_step(self, of_stage[stage], loss))
             if self.average:
                 self.average.update()
             for schedule in schedules:
-                schedule.step()
+                end_of_step(schedule)
             self.train_sums.add(figures | self.inputs.trace(x))
+            return loss
 
         return take
 
@@ -216,9 +217,15 @@ class Training(EvaluatedModule):
         self.log_dict({**train, name: chosen, "criterion": chosen}, logger=False, batch_size=1)
         row["lr"] = self.trainer.optimizers[-1].param_groups[0]["lr"]
         self.model.history.append({"epoch": self.trainer.current_epoch, **row})
+        for schedule in self._schedules("epoch"):
+            end_of_epoch(schedule, chosen)
         figures = {name: value for name, value in row.items() if not name.endswith("/n")}
         for logger in self.loggers:
             logger.log_metrics(figures, step=self.trainer.current_epoch)
+
+    def _schedules(self, interval: str) -> list[LRScheduler]:
+        """The schedules that move on after each ``step`` or each ``epoch``."""
+        return [of.scheduler for of in self.trainer.lr_scheduler_configs if of.interval == interval]
 
     def _steps_to_take(self) -> int:
         steps = self.trainer.max_steps

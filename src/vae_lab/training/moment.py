@@ -54,12 +54,14 @@ def check_optimizers(optimizers: Iterable[Optimizer]) -> None:
     """Refuse an optimiser's state that belongs to other parameters: a fused step would write past their memory.
 
     Raises:
-        RunFolderError: if a tensor of the state has another shape than its parameter.
+        RunFolderError: if a tensor of the state of a fused optimiser has another shape than its parameter; the state
+            of others, such as Adafactor, may have its own shapes.
     """
     for optimizer in optimizers:
-        for parameter, state in optimizer.state.items():
-            tensors = [value for value in state.values() if isinstance(value, Tensor) and value.dim()]
-            if any(tensor.shape != parameter.shape for tensor in tensors):
+        fused = [p for group in optimizer.param_groups if group.get("fused") for p in group["params"]]
+        for parameter in fused:
+            tensors = [value for value in optimizer.state.get(parameter, {}).values() if isinstance(value, Tensor)]
+            if any(tensor.dim() and tensor.shape != parameter.shape for tensor in tensors):
                 raise RunFolderError("the optimiser's state in the checkpoint belongs to another model")
 
 

@@ -61,7 +61,7 @@ class Program:
             of_optimizer.copy_(rate)
         x = module.inputs.take(self.batches.take(self.chosen[step]), "training")
         module.weight.copy_(weight)
-        figures = all_stages(
+        _, figures = all_stages(
             module, x, module.weight, lambda stage, loss: bare_step(module, self.optimizers[stage], loss)
         )
         if module.average:

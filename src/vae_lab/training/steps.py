@@ -22,8 +22,10 @@ def is_quick(trainer: Trainer) -> bool:
     )
 
 
-def all_stages(module: Any, x: Tensor, weight: Tensor, step: Callable[[str, Tensor], None]) -> dict[str, Tensor]:
-    """The steps of all stages with one batch; returns the figures of its images, (batch,) each.
+def all_stages(
+    module: Any, x: Tensor, weight: Tensor, step: Callable[[str, Tensor], None]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The steps of all stages with one batch; returns the last loss and the figures of the images, (batch,) each.
 
     Args:
         module: the training.
@@ -36,7 +38,7 @@ def all_stages(module: Any, x: Tensor, weight: Tensor, step: Callable[[str, Tens
         outcome = module.loss(module.model, x, weight, stage)
         step(stage, outcome.loss)
         figures |= outcome.figures
-    return figures
+    return outcome.loss.detach(), figures
 
 
 def plain_step(module: LightningModule, optimizer: LightningOptimizer, loss: Tensor) -> None:
