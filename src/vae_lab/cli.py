@@ -29,7 +29,6 @@ from vae_lab.paths import CONF, expanded
 from vae_lab.runs.folder import LOGS, RunFolder
 from vae_lab.runs.output_folder import looks_at_run, output_dir
 from vae_lab.sweeps.callback import INTERRUPTED, concluded
-from vae_lab.sweeps.folders import search_database
 from vae_lab.sweeps.names import run_name
 
 LONGEST_LINE = 1000  # letters of a message
@@ -50,7 +49,6 @@ def _output_dir(task: str, run_dir: str | None, sweep_dir: str | None, resume: s
 OmegaConf.register_new_resolver("output_dir", _output_dir, replace=True)
 OmegaConf.register_new_resolver("sweep_dir", lambda given, fresh: expanded(given or fresh), replace=True)
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
-OmegaConf.register_new_resolver("search_database", search_database, replace=True)
 
 
 def _task(config: DictConfig) -> float | None:

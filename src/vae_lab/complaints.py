@@ -23,7 +23,6 @@ from vae_lab.paths import CONF, RUNS
 PLUGINS = {  # plugins that our presets need: the choice, and the package to install
     "hydra/launcher/joblib": ("hydra/launcher=parallel", "hydra-joblib-launcher"),
     "hydra/launcher/submitit_slurm": ("hydra/launcher=slurm", "hydra-submitit-launcher"),
-    "hydra/sweeper/optuna": ("hydra/sweeper=search", "hydra-optuna-sweeper 'sqlalchemy<2'"),
 }
 
 

@@ -2,6 +2,9 @@
 
 import errno
 
+# packages of our extras, and the extra of each
+EXTRAS = {"optuna": "search"}
+
 
 def reason_of(error: Exception) -> str:
     """The first line of what an exception says, or its name."""
@@ -31,9 +34,12 @@ def to_install(error: ImportError) -> str:
 
     >>> to_install(ModuleNotFoundError("No module named 'zuko'", name="zuko"))
     "No module named 'zuko'; pip install zuko"
+    >>> to_install(ModuleNotFoundError("No module named 'optuna'", name="optuna"))
+    "No module named 'optuna'; pip install 'vae_lab[search]'"
     """
     package = (error.name or "").partition(".")[0]
-    return f"{reason_of(error)}; {f'pip install {package}' if package else 'install it'}"
+    wanted = f"'vae_lab[{EXTRAS[package]}]'" if package in EXTRAS else package
+    return f"{reason_of(error)}; {f'pip install {wanted}' if wanted else 'install it'}"
 
 
 class UserError(Exception):

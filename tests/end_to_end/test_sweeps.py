@@ -192,7 +192,7 @@ def test_ctrl_c_ends_the_sweep_with_the_command_that_continues_it(tmp_path, mnis
 
 
 def test_a_search_ends_bad_runs_early_and_goes_on(program, tmp_path):
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    pytest.importorskip("optuna", minversion="5")
     space = ("loss.samples=1", "optimizer.lr=tag(log, interval(1e-8, 1e-2))", "hydra.sweeper.sampler.seed=1")
     early = ("callbacks.pruning.after_runs=2", "callbacks.pruning.after_epochs=1", "trainer.max_epochs=6")
     arguments = ("sweep=search", "sweep_dir=search", "hydra.sweeper.n_trials=8", *space, *early)
@@ -210,7 +210,7 @@ def test_a_search_ends_bad_runs_early_and_goes_on(program, tmp_path):
 
 
 def test_a_search_has_one_process_at_a_time(program, tmp_path):
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    pytest.importorskip("optuna", minversion="5")
     (tmp_path / "search").mkdir()
     with FileLock(tmp_path / "search" / ".search.lock"):
         done = program("sweep=search", "sweep_dir=search", folder=tmp_path)

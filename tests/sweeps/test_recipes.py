@@ -27,8 +27,7 @@ def test_a_sweep_by_name_says_which_runs_there_are(name, runs):
 
 
 def test_a_search_by_name_has_a_storage_in_the_folder_of_the_sweep():
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose("config", ["sweep=search", "sweep_dir=there"], return_hydra_config=True)
-        assert config.hydra.sweeper.storage == "sqlite:///there/search.db"
+        assert config.hydra.sweeper.storage == "there/search.journal"
         check(hydra.compose("config", ["sweep=search"]))

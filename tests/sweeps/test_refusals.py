@@ -7,7 +7,7 @@ import pytest
 
 from helpers import TINY, call
 
-pytest.importorskip("optuna")
+pytest.importorskip("optuna", minversion="5")
 
 
 @pytest.fixture(autouse=True)
@@ -71,16 +71,19 @@ def test_the_remedies_work(tmp_path):
     answer = call(*search, *TINY, "sweep_dir=a ? and = more")
     assert answer.code == 0, answer.err
     assert "tensorboard --logdir 'a ? and = more'" in answer.out
-    assert (tmp_path / "a ? and = more" / "search.db").is_file()
+    assert (tmp_path / "a ? and = more" / "search.journal").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a ? and = more", "lists"]
 
 
 STORAGES = {
     "none": (["hydra.sweeper.storage=null"], "hydra.sweeper.storage=null: "),
     "no name": (["hydra.sweeper.study_name=null"], "hydra.sweeper.study_name=null: "),
-    "no address": (["hydra.sweeper.storage=search.db"], "hydra.sweeper.storage=search.db: "),
-    "no folder": (["hydra.sweeper.storage=sqlite:///no/such/a.db"], "unable to open database file"),
+    "no folder": (["hydra.sweeper.storage=no/such/a.journal"], "hydra.sweeper.storage=no/such/a.journal: "),
+    "no folder of a database": (["hydra.sweeper.storage=sqlite:///no/such/a.db"], "unable to open database file"),
     "no driver": (["hydra.sweeper.storage=postgresql://a@b/c"], "hydra.sweeper.storage=postgresql://a@b/c: "),
+    "no runs": (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0: must be a whole number, 1 or more"),
+    "no number": (["hydra.sweeper.n_jobs=two"], "hydra.sweeper.n_jobs=two: must be a whole number, 1 or more"),
+    "nothing to choose": (["optimizer.lr=1e-3", "loss.samples=1"], "nothing is left to choose"),
     "an interval of the wrong kind": (["latent_dim=interval(1.5,3)"], "latent_dim=1.5: "),
 }
 
@@ -92,40 +95,31 @@ def test_a_search_that_can_keep_nothing_is_refused(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("broken", ["no database", "cut off", "a folder", "of another program"])
-def test_a_broken_database_is_named_with_the_remedy_and_stays(tmp_path, broken):
-    from omegaconf import OmegaConf
-
-    from vae_lab.sweeps.storage import take_up
-
-    file = tmp_path / "search" / "search.db"
+@pytest.mark.parametrize("broken", ["no journal", "cut off", "a folder", "of another program", "a database"])
+def test_a_broken_storage_is_named_with_the_remedy_and_stays(tmp_path, broken):
+    file = tmp_path / "search" / ("search.db" if broken == "a database" else "search.journal")
+    address = "sqlite:///search/search.db" if broken == "a database" else "search/search.journal"
     file.parent.mkdir()
     if broken == "a folder":
         file.mkdir()
-    elif broken == "no database":
-        file.write_text("hello")
-    elif broken == "cut off":
-        take_up(OmegaConf.create({"study_name": "search", "storage": f"sqlite:///{file}"}))
-        file.write_bytes(file.read_bytes()[:20_000])
-    else:
+    elif broken == "a database":
         with sqlite3.connect(file) as database:
             database.execute("create table studies (other text)")
+    else:
+        texts = {"no journal": "hello", "cut off": '{"op_code":0}\n{"op_co', "of another program": '{"a": 1}\n'}
+        file.write_text(texts[broken])
     before = file.read_bytes() if file.is_file() else None
-    line = refusal("sweep=search", "sweep_dir=search")
-    assert "hydra.sweeper.storage=sqlite:///search/search.db: cannot be used" in line
+    line = refusal("sweep=search", "sweep_dir=search", f"hydra.sweeper.storage={address}")
+    assert f"hydra.sweeper.storage={address}: cannot be used" in line
     assert "sweep_dir=FOLDER" in line
     assert (file.read_bytes() if file.is_file() else None) == before
     shutil.rmtree(file.parent)
 
 
-def test_two_folders_with_a_question_mark_are_two_searches(tmp_path):
-    from omegaconf import OmegaConf
-
-    from vae_lab.sweeps.folders import search_database
-    from vae_lab.sweeps.storage import take_up
-
-    for name in ("a?b", "a?c", "a%3Fb", "50%", "#1", "a=b,c", "ü ü"):
-        (tmp_path / name).mkdir()
-        take_up(OmegaConf.create({"study_name": "search", "storage": search_database(name)}))
-        assert [path.name for path in (tmp_path / name).iterdir()] == ["search.db"]
-    assert len(list(tmp_path.iterdir())) == 7
+def test_a_search_of_an_earlier_version_is_named_with_the_way_to_continue_it(tmp_path):
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "search.db").write_bytes(b"of Optuna 2")
+    line = refusal("sweep=search", "sweep_dir=search")
+    assert "optuna storage upgrade --storage sqlite:///search/search.db" in line
+    assert "hydra.sweeper.storage=sqlite:///search/search.db" in line
+    assert not (tmp_path / "search" / "search.journal").exists()

@@ -1,6 +1,5 @@
 """The start and the end of a multirun: what is refused before it, and what is printed after it."""
 
-import logging
 import math
 import re
 import shlex
@@ -25,6 +24,7 @@ from vae_lab.sweeps.swept_values import check_baseline, check_intervals, check_v
 
 SUBMITIT = "hydra_plugins.hydra_submitit_launcher."  # its launchers end the sweep where a job is killed
 INTERRUPTED = 130  # exit code of a shell after Ctrl-C
+REFUSALS = (UserError, HydraException, ImportError)  # a search needs Optuna, which may not be there
 ELSEWHERE = "name another folder with sweep_dir=FOLDER"
 
 ONE_DEVICE = (
@@ -57,12 +57,12 @@ class SweepCallback(Callback):
             keep_constants(folder, swept(config), config.hydra.job.config.override_dirname.exclude_keys)
             SweepCallback.searches = "study_name" in config.hydra.sweeper
             if SweepCallback.searches:
-                logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs each of its parts at its import
-                from vae_lab.sweeps.storage import take_up  # late: it imports optuna
+                from vae_lab.sweeps import storage, trials  # late: they import optuna
 
+                space = trials.space_of(config)[0]
                 SweepCallback.lock = _alone(folder)
-                take_up(config.hydra.sweeper)
-        except (UserError, HydraException) as mistake:
+                trials.check_space(space, storage.take_up(config.hydra.sweeper))
+        except REFUSALS as mistake:
             if not was_there:
                 _discard_if_empty(folder)
             raise SystemExit(2) from mistake
@@ -134,14 +134,14 @@ def concluded(arguments: Sequence[str]) -> Iterator[None]:
         arguments: words of the command line, the program first.
 
     Raises:
-        UserError, HydraException: if the sweep was refused before its first run.
+        UserError, HydraException, ImportError: if the sweep was refused before its first run.
         SystemExit: 1 where runs failed, 130 where the user stopped the sweep.
     """
     SweepCallback.folder = None
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
-        if isinstance(stop.__cause__, UserError | HydraException):
+        if isinstance(stop.__cause__, REFUSALS):
             raise stop.__cause__ from None
         stopped = isinstance(stop, KeyboardInterrupt) or stop.code == INTERRUPTED
         if SweepCallback.folder is None or not stopped:
@@ -155,7 +155,7 @@ def concluded(arguments: Sequence[str]) -> Iterator[None]:
         if SweepCallback.folder is not None and not _discard_if_empty(SweepCallback.folder):
             print(f"\nended early; to go on: {_command(arguments, SweepCallback.folder)}")
         if type(error).__module__.startswith(("optuna.", "sqlalchemy.")):
-            reason = f"the database of the search failed ({reason_of(error)})"
+            reason = f"the storage of the search failed ({reason_of(error)})"
             raise RunFolderError(f"sweep_dir={SweepCallback.folder}: {reason}; name another folder") from error
         raise
     if SweepCallback.folder is not None:

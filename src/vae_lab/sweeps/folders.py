@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from vae_lab.errors import RunFolderError
 from vae_lab.runs.folder import RunFolder, criterion_name, is_finished
@@ -30,21 +29,6 @@ def folder_name(overrides: str) -> str:
         return safe or "defaults"
     digest = hashlib.sha256(overrides.encode()).hexdigest()[:8]
     return f"{safe.encode()[: LONGEST - 9].decode(errors='ignore')}~{digest}"
-
-
-def search_database(folder: str) -> str:
-    """The address of the database of a search, in the folder of its sweep.
-
-    An address with ``?`` goes on with options, so that a folder's name that has one is written as a URI.
-
-    Args:
-        folder: folder of the sweep.
-
-    >>> search_database("outputs/a sweep"), search_database("what?")
-    ('sqlite:///outputs/a sweep/search.db', 'sqlite:///file:what%3F/search.db?uri=true')
-    """
-    file = f"{folder}/search.db"
-    return f"sqlite:///file:{quote(file)}?uri=true" if "?" in folder else f"sqlite:///{file}"
 
 
 def metrics_of(folder: Path) -> dict[str, Any] | None:

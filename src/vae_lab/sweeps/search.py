@@ -30,22 +30,20 @@ class Pruning(Callback):
         Raises:
             ConfigError: if the run is not part of a search.
         """
+        sweeper = HydraConfig.get().sweeper
+        if sweeper.get("trial") is None:
+            raise ConfigError("callbacks.pruning", "Pruning", "belongs to a search; use sweep=search")
         import optuna  # late: a run folder can be read where it is not installed
 
-        hydra = HydraConfig.get()
-        if "study_name" not in hydra.sweeper:
-            raise ConfigError("callbacks.pruning", "Pruning", "belongs to a search; use sweep=search")
-        name, storage = hydra.sweeper.study_name, optuna.storages.RDBStorage(hydra.sweeper.storage)
+        from vae_lab.sweeps.storage import storage_of
+
+        storage = storage_of(sweeper.storage)
         pruner = optuna.pruners.MedianPruner(self.after_runs, self.after_epochs)
-        study = optuna.load_study(study_name=name, storage=storage, pruner=pruner)
-        overrides = set(hydra.overrides.task)
-        for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            # the sweeper writes them in exactly this form
-            if {f"{key}={value}" for key, value in trial.params.items()} <= overrides:
-                study_id = storage.get_study_id_from_name(name)
-                trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
-                # the only way to a trial that another process started: a study gives only new ones and copies
-                self.trial = optuna.trial.Trial(study, trial_id)
+        study = optuna.load_study(study_name=sweeper.study_name, storage=storage, pruner=pruner)
+        study_id = storage.get_study_id_from_name(sweeper.study_name)
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, sweeper.trial)
+        # the only way to a trial that another process started: a study gives only new ones and copies
+        self.trial = optuna.trial.Trial(study, trial_id)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the criterion after an epoch; the run ends after this epoch if it is behind."""
