@@ -3,7 +3,7 @@
 import errno
 
 # packages of our extras, and the extra of each
-EXTRAS = {"optuna": "search"}
+EXTRAS = {"optuna": "search", "wandb": "wandb", "mlflow": "mlflow", "trackio": "trackio"}
 
 
 def reason_of(error: Exception) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 LOGS = ("run.log", "vae_lab.log")  # ours, and that of Hydra's own logging
+SERVICES = ("wandb", "mlruns", "trackio")  # folders of the loggers of training/loggers/services.py
 LARGEST_TABLE = 50_000_000  # bytes of metrics.json or metrics.csv: 100,000 epochs and more
 
 
@@ -122,11 +123,12 @@ class RunFolder:
 
     def clear(self) -> None:
         """Delete the files of a run that did not finish, except its log; files of others stay."""
-        for folder in (self.figures, self.checkpoints):
+        for folder in (self.figures, self.checkpoints, *(self.path / name for name in SERVICES)):
             if folder.exists():
                 shutil.rmtree(folder)
         files = (self.config_file, self.overrides_file, self.metrics_file, self.path / "metrics.csv")
-        for file in (*files, *self.path.glob("events.out.*")):
+        ids = (self.path / f".{name}_id" for name in SERVICES)
+        for file in (*files, *ids, *self.path.glob("events.out.*")):
             file.unlink(missing_ok=True)
 
     def write_config(self, config: DictConfig) -> None:

@@ -23,7 +23,7 @@ from vae_lab.tasks.process import ended_by_signals, runs_at_once
 from vae_lab.tasks.start import choose_threads, start
 from vae_lab.tasks.summary import announcement, best_of, facts_of, hparams_of, shown, table, tested, why_stopped_early
 from vae_lab.tasks.trainer import make_trainer
-from vae_lab.training.loggers import TensorBoard, close
+from vae_lab.training.loggers import RunLogger, close
 from vae_lab.training.module import Training
 from vae_lab.training.progress import Clock
 from vae_lab.training.signals import Interruption
@@ -56,7 +56,7 @@ def train(
     interruption = Interruption(training)
     with ended_by_signals(interruption, folder), ExitStack() as at_the_end:
         trainer = make_trainer(config, folder, [clock, interruption], loggers=True)
-        at_the_end.callback(close, trainer.loggers)
+        at_the_end.push(lambda kind, *_: close(trainer.loggers, failed=kind is not None))
         data.prepare_data()
         data.trainer = trainer  # it says which device the images go to
         data.setup()
@@ -87,13 +87,15 @@ def _initial(config: DictConfig, training: Training) -> Mapping[str, Tensor]:
 
 
 def _claim(config: DictConfig, folder: RunFolder, trainer: Trainer, overrides: Sequence[str] | None) -> None:
-    """Write the config, which claims the folder, the overrides that it came from, and the config for TensorBoard."""
+    """Write the config, which claims the folder, the overrides that it came from, and both for the loggers."""
     if trainer.is_global_zero:
         folder.write_config(config)
         if overrides is not None:
             folder.write_overrides(list(overrides))
+    settings = hparams_of(config, parts_of(config))
     for logger in trainer.loggers:
-        if isinstance(logger, TensorBoard):
+        logger.log_hyperparams(settings)
+        if isinstance(logger, RunLogger):
             logger.log_config(folder.config_file.read_text())
 
 
@@ -142,7 +144,7 @@ def _conclude(
     if trainer.is_global_zero:
         folder.write_metrics(metrics)
     for logger in trainer.loggers:
-        if isinstance(logger, TensorBoard):
+        if isinstance(logger, RunLogger):
             criterion = model.criterion
             names = (f"test/{criterion}", "test/kl", "test/reconstruction", f"best/{criterion}")
             results = {name: metrics[name] for name in names if name in metrics}

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 
 from vae_lab.annotations import Epochs
@@ -16,6 +15,7 @@ from vae_lab.errors import NotOffered
 from vae_lab.figures.style import Form
 from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
+from vae_lab.training.loggers import show
 from vae_lab.training.model_module import ModelModule
 
 OF_TRAINING = ("every_n_epochs", "at_improvements")  # arguments that say when a figure is drawn in a training
@@ -117,10 +117,7 @@ class FigureCallback(Callback):
             picture = self.save(model, data, Path(trainer.default_root_dir) / "figures" / f"{name}{when}")
         if picture is None:
             return
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                step = trainer.current_epoch
-                logger.experiment.add_image(f"figures/{name}", picture, step, dataformats="HWC")
+        show(trainer.loggers, f"figures/{name}", picture, trainer.current_epoch)
 
 
 def _model_of(pl_module: LightningModule) -> Model:

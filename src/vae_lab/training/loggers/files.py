@@ -1,8 +1,8 @@
-"""Loggers: where the figures of each epoch go."""
+"""Loggers whose files are part of every run folder: ``metrics.csv`` and TensorBoard's events."""
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard.summary import hparams
 
 from vae_lab.files.atomic import replace_file
-
-
-def close(loggers: Iterable[Logger]) -> None:
-    """Close what loggers keep open, however a run ended.
-
-    Args:
-        loggers: loggers of a Trainer.
-    """
-    for logger in loggers:
-        if isinstance(logger, TensorBoard):
-            logger.close()
-
-
-def continue_from(loggers: Iterable[Any], epoch: int) -> None:
-    """Prepare loggers for epochs that come again, after a checkpoint that is older than what was logged.
-
-    Args:
-        loggers: loggers of a Trainer.
-        epoch: epoch that the run continues with, the first being 0.
-    """
-    for logger in loggers:
-        if isinstance(logger, TensorBoard):
-            logger.continue_from(epoch)
+from vae_lab.training.loggers.base import RunLogger, is_of_test
 
 
 class CSV(Logger):
@@ -75,7 +53,7 @@ class CSV(Logger):
         replace_file(self.file, text.getvalue())
 
 
-class TensorBoard(TensorBoardLogger):
+class TensorBoard(RunLogger, TensorBoardLogger):
     """TensorBoard events in the run folder itself: scalars by epoch, figures, the config and HPARAMS.
 
     Args:
@@ -86,9 +64,13 @@ class TensorBoard(TensorBoardLogger):
         super().__init__(save_dir, name="", version="", default_hp_metric=False)
 
     @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the HPARAMS tab gets them with the results."""
+
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log the figures by epoch; those of a test, by steps, come with the results."""
-        if not any(name.startswith("test/") for name in metrics):
+        if not is_of_test(metrics):
             super().log_metrics(metrics, step)
 
     @rank_zero_only
@@ -103,18 +85,14 @@ class TensorBoard(TensorBoardLogger):
             self.experiment.flush()
 
     @rank_zero_only
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:  # noqa: ARG002
         """Close the file, if there is one, and end the thread that writes it."""
         if self._experiment is not None:
             self.experiment.close()
 
     @rank_zero_only
     def continue_from(self, epoch: int) -> None:
-        """Let TensorBoard forget what the run has written of later epochs, which come again.
-
-        Args:
-            epoch: epoch that the run continues with, the first being 0.
-        """
+        """Let TensorBoard forget what the run has written of later epochs, which come again."""
         session = SessionLog(status=SessionLog.START)
         self.experiment.file_writer.add_event(Event(step=epoch, session_log=session))
 
@@ -124,19 +102,13 @@ class TensorBoard(TensorBoardLogger):
         self.experiment.add_text("config", f"```yaml\n{config}```", 0)
 
     @rank_zero_only
-    def log_results(self, settings: dict[str, Any], results: dict[str, float], epoch: int) -> None:
-        """Show the run in the HPARAMS tab, and close the file.
-
-        Args:
-            settings: value of each setting of the run.
-            results: figures that the run ended with.
-            epoch: number of epochs that the run took.
-        """
+    def log_results(self, settings: Mapping[str, Any], results: Mapping[str, float], epoch: int) -> None:
+        """Show the run in the HPARAMS tab, and close the file."""
         for name, value in results.items():
             self.experiment.add_scalar(name, value, epoch)
         # TensorBoard uses the first run's list of columns, where there is one, for all runs: without that list it
         # collects the columns of all runs, and knows which of them differ
-        _, start, end = hparams(settings, {})
+        _, start, end = hparams(dict(settings), {})
         for summary in (start, end):
             self.experiment.file_writer.add_summary(summary)
         self.experiment.close()
