@@ -25,6 +25,7 @@ FLOORS = [
     ["config"],
     ["tasks"],
     ["sweeps"],
+    ["new"],
     ["arguments"],
     ["complaints"],
     ["cli"],
