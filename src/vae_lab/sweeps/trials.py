@@ -103,9 +103,12 @@ def _choices(override: Override) -> tuple[str, BaseDistribution | None]:
     """
     key, value = override.get_key_element(), override.value()
     if isinstance(value, IntervalSweep):
-        low, high = value.start, value.end
-        is_whole = isinstance(low, int) and isinstance(high, int)
-        return key, (IntDistribution if is_whole else FloatDistribution)(low, high, log="log" in value.tags)
+        low, high, log_scale = value.start, value.end, "log" in value.tags
+        if isinstance(low, int) and isinstance(high, int):
+            return key, IntDistribution(low, high, log=log_scale)
+        assert low is not None
+        assert high is not None
+        return key, FloatDistribution(low, high, log=log_scale)
     if isinstance(value, RangeSweep):
         return key, _steps(override, value)
     if not override.is_sweep_override():

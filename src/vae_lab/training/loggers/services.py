@@ -168,7 +168,7 @@ class Trackio(RunLogger, Logger):
         return self.run
 
     @rank_zero_only
-    def log_hyperparams(self, params: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Begin the run with its settings."""
         self.experiment(params)
 
