@@ -15,6 +15,7 @@ from vae_lab.data.batches import Batches
 from vae_lab.errors import ConfigError, reason_of
 from vae_lab.training.host_reads import HostReads
 from vae_lab.training.program import Program, groups_of
+from vae_lab.training.schedulers import end_of_step
 from vae_lab.training.steps import count, is_quick, listed
 
 log = logging.getLogger(__name__)
@@ -136,8 +137,8 @@ class CapturedSteps:
         average, rates = self.module.average, self._rates()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*lr_scheduler.step.. before .optimizer.step.*")
-            for schedule in listed(self.module.lr_schedulers()):
-                schedule.step()
+            for schedule in self.module.schedules("step"):
+                end_of_step(schedule)
         return [self._weight(batch_idx), 1 - average.next_decay() if average else 0.0, *rates]
 
     def _weight(self, batch_idx: int) -> float:

@@ -153,7 +153,7 @@ class Training(EvaluatedModule):
 
     def _step_taker(self) -> Callable[[Batch, int], Tensor]:
         """The function that makes one step with a batch; what it needs is looked up once for all steps of a call."""
-        optimizers, schedules = listed(self.optimizers()), self._schedules("step")
+        optimizers, schedules = listed(self.optimizers()), self.schedules("step")
         count_last_only(optimizers)
         of_stage = dict(zip(dict.fromkeys(self.stages), optimizers, strict=True))
         take_step = quick_step if is_quick(self.trainer) else plain_step
@@ -217,13 +217,13 @@ class Training(EvaluatedModule):
         self.log_dict({**train, name: chosen, "criterion": chosen}, logger=False, batch_size=1)
         row["lr"] = self.trainer.optimizers[-1].param_groups[0]["lr"]
         self.model.history.append({"epoch": self.trainer.current_epoch, **row})
-        for schedule in self._schedules("epoch"):
+        for schedule in self.schedules("epoch"):
             end_of_epoch(schedule, chosen)
         figures = {name: value for name, value in row.items() if not name.endswith("/n")}
         for logger in self.loggers:
             logger.log_metrics(figures, step=self.trainer.current_epoch)
 
-    def _schedules(self, interval: str) -> list[LRScheduler]:
+    def schedules(self, interval: str) -> list[LRScheduler]:
         """The schedules that move on after each ``step`` or each ``epoch``."""
         return [of.scheduler for of in self.trainer.lr_scheduler_configs if of.interval == interval]
 
