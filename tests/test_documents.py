@@ -22,13 +22,17 @@ def test_theory_names_code_and_tests_that_exist():
             assert any(name in source for source in sources), f"{module}.{name}"
 
 
-DOCUMENTS = ["README.md", "SECURITY.md", *(f"docs/{n}.md" for n in ("extending", "theory", "results", "reliability"))]
+DOCUMENTS = [
+    "README.md",
+    "SECURITY.md",
+    *sorted(str(f.relative_to(REPOSITORY)) for f in REPOSITORY.glob("docs/**/*.md")),
+]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_and_pictures_lead_somewhere(document):
     file = REPOSITORY / document
-    for target in re.findall(r"\]\(([^)#:]+)\)", file.read_text()):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", file.read_text()):
         assert (file.parent / target).exists(), target
 
 

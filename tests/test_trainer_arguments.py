@@ -209,7 +209,7 @@ def test_a_compiler_that_fails_is_one_line(tmp_path, small_data, monkeypatch):
                 "+callbacks.bar._target_=lightning.pytorch.callbacks.TQDMProgressBar",
                 "+trainer.enable_progress_bar=false",
             ),
-            "trainer.enable_progress_bar=False: callbacks name a TQDMProgressBar",
+            "trainer.enable_progress_bar=False: callbacks name a progress bar",
         ),
         (("run_dir=there",), "run_dir=there: task=train makes a run of its own"),
         (("task=estimator_check", "run_dir=there"), "run_dir=there: there is no such folder"),

@@ -84,9 +84,10 @@ def discard_if_empty(config: DictConfig) -> None:
     """Leave no folder behind that holds nothing but a log; of several processes the first does it."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         is_job = HydraConfig.get().mode == RunMode.MULTIRUN  # whose folder is no run that was there before
-        looks = config.task == "report" or looks_at_run(config.task, config.run_dir)
-        is_new = is_job or (not looks and not config.resume)
-        RunFolder(HydraConfig.get().runtime.output_dir).discard_if_empty(with_folder=is_new)
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        looks = looks_at_run(config.task, config.run_dir) and folder == Path(expanded(config.run_dir or "")).absolute()
+        is_new = is_job or not (config.task == "report" or looks or config.resume)
+        RunFolder(folder).discard_if_empty(with_folder=is_new)
 
 
 def _report(config: DictConfig) -> None:

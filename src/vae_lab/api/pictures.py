@@ -38,6 +38,8 @@ class Pictures:
         self.reconstructions = self._drawn_by(callbacks.Reconstructions)
         self.interpolation = self._drawn_by(callbacks.Interpolation)
         self.nelbo = self._drawn_by(callbacks.NelboByEpoch)
+        self.traversals = self._drawn_by(callbacks.Traversals)
+        self.kl_by_dimension = self._drawn_by(callbacks.KLByDimension)
         self.ladder_samples = self._drawn_by(callbacks.LadderSamples)
         self.completions = self._drawn_by(callbacks.Completions)
         self.resolutions = self._drawn_by(callbacks.Resolutions)
