@@ -164,7 +164,7 @@ def test_a_folder_of_the_first_edition_is_read(folder):
         "logger": {"csv": {"_target_": "vae_lab.loggers.CSV"}},
     }
     folder.config_file.write_text(OmegaConf.to_yaml(OmegaConf.create(old)))
-    config = read_config(folder)
+    config = read_config(folder, with_loggers=True)
     assert config.scheduler._target_ == "vae_lab.training.schedulers.warmup_cosine"
     assert config.callbacks.best._target_ == "vae_lab.training.callbacks.BestCheckpoint"
     assert config.logger.csv._target_ == "vae_lab.training.loggers.CSV"

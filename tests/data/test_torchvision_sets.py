@@ -211,6 +211,7 @@ def test_what_is_not_offered_is_refused_with_what_is(options, line):
         TorchvisionDataModule(**options)
 
 
+@pytest.mark.slow
 def test_the_program_trains_on_one_of_them_and_tests_it_again(monkeypatch, source, root, tmp_path):
     sets.cifar(monkeypatch, source)
     monkeypatch.chdir(tmp_path)

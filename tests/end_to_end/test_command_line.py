@@ -30,7 +30,7 @@ def test_help_names_every_part_and_its_choices(tmp_path):
         choices = ", ".join(sorted(file.stem for file in group.glob("*.yaml")))
         assert not choices or f"{group.name}: {choices}" in text
     commands = [line for line in text.splitlines() if line.strip().startswith("python -m vae_lab")]
-    assert len(commands) == 6
+    assert len(commands) == 7
     assert "hydra.cc" not in text
 
 
@@ -73,7 +73,7 @@ MISTAKES = {
         "latent_dim=3",
         "needs latent_dim=2",
     ),
-    "unknown task": (["task=trian"], "task=trian", "train, evaluate, report or estimator_check"),
+    "unknown task": (["task=trian"], "task=trian", "train, evaluate, figures, explore, report or estimator_check"),
     "no GPU": (["trainer.devices=1", "trainer.accelerator=gpu"], "trainer.accelerator=gpu", "trainer.accelerator=cpu"),
     "no closed form": (["loss=kl", "prior=mixture"], "loss=kl", "loss=sgvb"),
     "an argument that is not there": (["+prior.size=3"], "prior.size=3", "takes no such argument"),

@@ -210,7 +210,8 @@ def test_a_report_needs_no_log(tmp_path, logging):
     (tmp_path / "run").rename(tmp_path / "sweep" / "run")
     answer = call("task=report", "sweep_dir=sweep", f"hydra/job_logging={logging}")
     assert answer.code == 0, answer.err
-    assert left(tmp_path / "sweep") == ["report.html", "run", "sweep.csv"]
+    of_report = ["learning_curves.pdf", "report.html", "run", "settings.pdf", "sweep.csv", "table.md", "table.tex"]
+    assert left(tmp_path / "sweep") == of_report
 
 
 def test_run_in_a_notebook_points_to_the_python_way():

@@ -37,8 +37,10 @@ def project(tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "shape"),
-    [(("data=images", "data.root=pictures"), "2 3 48 40"), (("data=arrays", "data.file=grey.npz"), "2 1 32 32")],
-    ids=["pictures", "arrays"],
+    [
+        pytest.param(("data=images", "data.root=pictures"), "2 3 48 40", id="pictures"),
+        pytest.param(("data=arrays", "data.file=grey.npz"), "2 1 32 32", id="arrays", marks=pytest.mark.slow),
+    ],
 )
 def test_own_parts_and_own_images_go_all_the_way(project, tmp_path, data, shape):
     def vae_lab(*words: str) -> subprocess.CompletedProcess:

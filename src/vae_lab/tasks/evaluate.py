@@ -113,6 +113,7 @@ def check_figures_stay(trainer: Trainer, data: ImageDataModule, before: Mapping[
 
 def _config_for(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> DictConfig:
     """The saved config, with this command's settings of where the run is evaluated."""
+    _check([override for override in overrides if key_of(override) != "data"])
     saved = read_config(folder, config.trust)
     overrides = without_its_data(overrides, saved)
     _check(overrides)

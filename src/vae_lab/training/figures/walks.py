@@ -151,6 +151,7 @@ def images_of_labels(pairs: Sequence[Pair], labels: Tensor) -> list[Pair]:
         pairs: labels of the ends.
         labels: label of each image, (n,), on the CPU.
 
+    >>> import torch
     >>> images_of_labels([(0, 1), (0, 1)], torch.tensor([1, 0, 0]))
     [(1, 0), (2, 0)]
     """
