@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 IN_PYTHON = (
     "run belongs to the command line, where Hydra gives each run its folder; in Python, put a model and a loss into "
-    "vae_lab.Training and train it with a Lightning Trainer, as README says under 'In Python'"
+    "vae_lab.Training and train it with a Lightning Trainer, as docs/python.md says"
 )
 
 
