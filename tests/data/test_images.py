@@ -70,6 +70,10 @@ def test_the_split_follows_its_seed_alone(tmp_path):
     assert not torch.equal(tests[0], tests[2])
 
 
+def test_labels_that_are_numbers_are_in_the_order_of_numbers(tmp_path):
+    assert data_of(album(tmp_path / "digits", kinds=("10", "9", "other", "0"), n=3)).labels == ("0", "9", "10", "other")
+
+
 @pytest.mark.parametrize("name_of_val", ["val", "valid", "validation"])
 def test_folders_of_parts_are_used(tmp_path, name_of_val):
     for part, level, n in (("train", 10, 5), (name_of_val, 20, 3), ("test", 30, 2)):

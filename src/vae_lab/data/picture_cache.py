@@ -89,12 +89,17 @@ def _decode(wish: Wish, found: Sequence[Picture], folder: Path) -> None:
         if not damaged:
             break
         found = _without(damaged, found, wish)  # the split is that of the pictures that can be read
-    names = sorted({picture.label for picture in found if picture.label is not None})
+    names = sorted({picture.label for picture in found if picture.label is not None}, key=_in_order)
     numbers = [names.index(picture.label) if picture.label is not None else 0 for picture in ordered]
     with replacing(folder / LABELS) as file:
         np.save(file, np.asarray(numbers, np.int64))
     facts = {"names": names or None, "sizes": [len(part) for part in chosen], "sha256": digest}
     replace_file(folder / FACTS, json.dumps(facts, ensure_ascii=False))
+
+
+def _in_order(name: str) -> tuple[bool, int, str]:
+    """Numbers come before other names, 2 before 10."""
+    return not name.isdecimal(), int(name) if name.isdecimal() else 0, name
 
 
 def _with_shape(wish: Wish, found: Sequence[Picture]) -> tuple[Sequence[Picture], tuple[int, int, int]]:

@@ -35,6 +35,8 @@ NAMES_OF_PARTS = {
     "validation": "val",
     "test": "test",
 }
+AT_ONCE = 50  # pictures of a thread's task: handing over each alone takes longer than decoding it
+AHEAD = 40  # tasks that may be finished before their pictures are taken, so that a large set is never in memory
 SHOWN = 20  # files named in a message
 
 
@@ -83,7 +85,8 @@ def find(root: Path) -> list[Picture]:
     tops = {path.split("/")[0] for path in pictures if "/" in path}
     parts = {top: NAMES_OF_PARTS[top.lower()] for top in tops if top.lower() in NAMES_OF_PARTS}
     inside = [path for path in pictures if not parts or path.split("/")[0] in parts]
-    others = Counter(Path(path).suffix or path for path in paths if path not in set(inside))
+    used = set(inside)
+    others = Counter(Path(path).suffix or path for path in paths if path not in used)
     if others:
         shown = ", ".join(f"{n:,} × {name}" for name, n in others.most_common(5))
         log.info("%s: %s files are not used (%s)", root, f"{others.total():,}", shown)
@@ -146,15 +149,15 @@ def decoded(
 
 def _in_parallel(function: Callable[[Picture], T], pictures: Sequence[Picture], what: str) -> Iterator[T]:
     """The function of each picture, in order; Pillow decodes and scales without Python's lock."""
-    ahead = 2000  # pictures, so that a large set is never in memory at once
+    tasks = [pictures[start : start + AT_ONCE] for start in range(0, len(pictures), AT_ONCE)]
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=len(pictures), desc=what, unit=" pictures", disable=None) as bar,
     ):
-        for start in range(0, len(pictures), ahead):
-            for found in pool.map(function, pictures[start : start + ahead]):
-                bar.update()
-                yield found
+        for start in range(0, len(tasks), AHEAD):
+            for found in pool.map(lambda task: [function(picture) for picture in task], tasks[start : start + AHEAD]):
+                bar.update(len(found))
+                yield from found
 
 
 def _guarded(root: Path, picture: Picture, read: Callable[[Path], T]) -> T | Damaged:
