@@ -2,13 +2,12 @@
 
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import PROGRAM, TINY, finish, start
+from helpers import MAIN, TINY, finish, start_warm
 from vae_lab.new import make
 
 QUICK = [word for word in TINY if not word.startswith(("latent_dim", "hidden_dims", "data."))]
@@ -44,7 +43,9 @@ def project(tmp_path):
 )
 def test_own_parts_and_own_images_go_all_the_way(project, tmp_path, data, shape):
     def vae_lab(*words: str) -> subprocess.CompletedProcess:
-        return finish(start("--config-dir", "conf", *words, folder=project, root=tmp_path / "cache", program=PROGRAM))
+        here = f"import sys; sys.path.insert(0, ''); {MAIN}"  # as python -m has it
+        options = {"folder": project, "root": tmp_path / "cache", "script": here}
+        return finish(start_warm("--config-dir", "conf", *words, **options))
 
     swept = vae_lab("-m", *data, *SMALL, *QUICK, "prior=laplace,mixture", "seed=0,1", "sweep_dir=sweep")
     assert swept.returncode == 0, swept.stderr
@@ -72,10 +73,10 @@ def test_own_parts_and_own_images_go_all_the_way(project, tmp_path, data, shape)
     assert {"test/nll_iwae_3", "judge/frechet_distance"} <= metrics.keys()
 
     # another process, in another folder, which finds the package only by its path
-    load = [sys.executable, "-c", f"import sys; sys.path.append({str(project)!r}); {LOADS}", str(run)]
-    done = subprocess.run([*load, "mylab"], cwd=tmp_path, capture_output=True, text=True)
+    found = f"import sys; sys.path.append({str(project)!r}); {LOADS}"
+    done = finish(start_warm(str(run), "mylab", folder=tmp_path, script=found))
     assert done.stdout.strip() == shape, done.stderr
-    done = subprocess.run(load, cwd=tmp_path, capture_output=True, text=True)
+    done = finish(start_warm(str(run), folder=tmp_path, script=found))
     assert done.returncode != 0
     assert "RunFolderError" in done.stderr
     assert "mylab" in done.stderr
