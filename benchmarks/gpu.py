@@ -162,7 +162,7 @@ def sweep(cpu: bool, folder: Path) -> list[str]:
     words += TINY if cpu else ["trainer.accelerator=gpu", "hydra/launcher=parallel", "hydra.launcher.n_jobs=4"]
     words += [*QUIET, f"trainer.max_epochs={1 if cpu else 5}"]
     if cpu:
-        words.append("hydra.sweeper.params.optimizer.lr=1e-3")
+        words.append("optimizer.lr=1e-3")
     started = time.perf_counter()
     done = subprocess.run(words, capture_output=True, text=True)
     print(done.stdout, done.stderr, file=sys.stderr)
