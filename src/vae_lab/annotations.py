@@ -19,4 +19,5 @@ Runs = Annotated[int, Field(ge=0)]
 Epochs = Annotated[int, Field(ge=0)]  # 0: never
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # a SHA-256
 Fraction = Annotated[float, Field(ge=0, lt=1)]  # of what was before

@@ -5,6 +5,8 @@ import re
 import shlex
 from pathlib import Path
 
+from platformdirs import user_cache_dir
+
 _HERE = Path(__file__).resolve().parent
 # a wheel carries conf/ inside the package, a checkout beside src/
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent.parent / "conf"
@@ -19,6 +21,15 @@ def expanded(path: str | Path) -> str:
         path: path from a config key, an environment variable or a Python call; anything without a leading ~ is kept.
     """
     return os.path.expanduser(path)  # noqa: PTH111  Path's raises where there is no such user
+
+
+def data_folder(root: str | Path | None = None) -> Path:
+    """Folder of the data files and of what is made from them: ``root``, ``$VAE_LAB_DATA``, or the user's cache.
+
+    Args:
+        root: folder that the user names; None for one of the others.
+    """
+    return Path(expanded(root or os.environ.get("VAE_LAB_DATA") or user_cache_dir("vae_lab")))
 
 
 def quoted(text: str) -> str:

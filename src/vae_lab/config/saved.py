@@ -146,7 +146,8 @@ def without_its_data(overrides: Sequence[str], saved: DictConfig) -> list[str]:
         overrides: overrides of the command.
         saved: config of the run.
     """
-    return [override for override in overrides if override != f"data={parts_of(saved)['data']}"]
+    own = f"data={parts_of(saved)['data']}"
+    return [override for override in overrides if override != own]
 
 
 def take_place_of_data(saved: DictConfig, config: DictConfig, overrides: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from vae_lab.data.own_images import PARTS
+from vae_lab.data.own_images import NAMES_OF_PARTS
 from vae_lab.errors import ConfigError, DataError, reason_of, unusable
 
 log = logging.getLogger(__name__)
@@ -18,17 +18,18 @@ log = logging.getLogger(__name__)
 Layout = Literal["NHW", "NHWC", "NCHW"]
 Arrays = dict[str, np.ndarray]
 KINDS = (".npz", ".npy", ".pt", ".pth")
-OF_PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 OF_LABELS = {"y", "label", "labels", "target", "targets", "class", "classes"}
 OF_IMAGES = {"x", "image", "images", "img", "imgs", "data", "inputs", "pixels", "pictures"}
 FAR = 1e-3  # from a level 0 … 255: floats that are further away are rounded, and the log says so
 
 
 class Pair(NamedTuple):
-    """The images and the labels of one part, as the file has them."""
+    """The images and the labels of one part."""
 
     images: np.ndarray
+    """As the file has them; at last in uint8, (n, channels, height, width)."""
     labels: np.ndarray | None
+    """As the file has them; None where it has none."""
 
 
 class Keys(NamedTuple):
@@ -39,7 +40,7 @@ class Keys(NamedTuple):
     layout: Layout | None
 
 
-def load(file: Path, keys: Keys) -> tuple[dict[str, tuple[np.ndarray, Any]], str]:
+def load(file: Path, keys: Keys) -> tuple[dict[str, Pair], str]:
     """The parts of a file, and its SHA-256.
 
     Args:
@@ -59,7 +60,8 @@ def load(file: Path, keys: Keys) -> tuple[dict[str, tuple[np.ndarray, Any]], str
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     return {
-        part: (as_levels(*_ordered(pair.images, file, keys.layout)), pair.labels) for part, pair in parts.items()
+        part: pair._replace(images=as_levels(_ordered(pair.images, file, keys.layout), file))
+        for part, pair in parts.items()
     }, digest
 
 
@@ -118,7 +120,7 @@ def _guessed(arrays: Arrays, file: Path) -> tuple[dict[str, str], dict[str, str]
     labels: dict[str, str] = {}
     for name, array in arrays.items():
         words = set(re.findall(r"[a-z]+", name.lower()))
-        part = next((OF_PARTS[word] for word in OF_PARTS if word in words), "train")
+        part = next((part for word, part in NAMES_OF_PARTS.items() if word in words), "train")
         is_labels = bool(words & OF_LABELS) or (array.ndim == 1 and not words & OF_IMAGES)
         if not is_labels and array.ndim < 3 and len(arrays) > 1 and not words & OF_IMAGES:
             continue  # something else
@@ -142,7 +144,7 @@ def _described(name: str, array: np.ndarray) -> str:
     return f"{name or 'an array'} ({' × '.join(map(str, array.shape))}, {array.dtype})"
 
 
-def _ordered(images: np.ndarray, file: Path, layout: Layout | None) -> tuple[np.ndarray, Path]:
+def _ordered(images: np.ndarray, file: Path, layout: Layout | None) -> np.ndarray:
     """Images as (n, channels, height, width)."""
     shape = images.shape
     fitting = [name for name in ("NHW", "NHWC", "NCHW") if len(name) == len(shape)]
@@ -160,8 +162,8 @@ def _ordered(images: np.ndarray, file: Path, layout: Layout | None) -> tuple[np.
     if not all(shape):
         raise DataError(f"{file}: there are no images in it ({' × '.join(map(str, shape))})")
     if fitting == ["NHW"]:
-        return images[:, None], file
-    return (images.transpose(0, 3, 1, 2) if fitting == ["NHWC"] else images), file
+        return images[:, None]
+    return images.transpose(0, 3, 1, 2) if fitting == ["NHWC"] else images
 
 
 def as_levels(images: np.ndarray, file: Path) -> np.ndarray:
@@ -211,8 +213,3 @@ def numbered(labels: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], tuple[st
         raise ValueError("has labels that are no whole numbers")
     shown = names.astype(np.int64) if np.issubdtype(names.dtype, np.number) else names
     return {part: np.searchsorted(names, values[:, 0]) for part, values in flat.items()}, tuple(map(str, shown))
-
-
-def parts_there(parts: Mapping[str, Any]) -> list[str]:
-    """The parts that a file has, in their order."""
-    return [part for part in PARTS if part in parts]

@@ -7,16 +7,15 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from platformdirs import user_cache_dir
 from pydantic import Field
 
-from vae_lab.annotations import BatchSize, Seed
+from vae_lab.annotations import BatchSize, Digest, Seed
 from vae_lab.data import array_files as files
-from vae_lab.data.array_files import Keys, Layout
+from vae_lab.data.array_files import Keys, Layout, Pair
 from vae_lab.data.binarization import Binarization
-from vae_lab.data.own_images import Digest, HeldOut, OwnImages, OwnSet, split_of
+from vae_lab.data.own_images import HeldOut, OwnImages, OwnSet, split_of
 from vae_lab.errors import DataError
-from vae_lab.paths import expanded
+from vae_lab.paths import data_folder, expanded
 
 
 class ArraysDataModule(OwnImages):
@@ -67,8 +66,7 @@ class ArraysDataModule(OwnImages):
         self.name = self.file.stem
         modified = self.file.stat().st_mtime if self.file.exists() else 0.0
         own = _arranged(self.file, modified, Keys(images_key, labels_key, layout), validation, test, split_seed)
-        cache = Path(expanded(os.environ.get("VAE_LAB_DATA") or user_cache_dir("vae_lab")))
-        self.folder = cache / "arrays" / f"{own.sha256[:16]}-{'-'.join(map(str, own.sizes))}-{split_seed}"
+        self.folder = data_folder() / "arrays" / f"{own.sha256[:16]}-{'-'.join(map(str, own.sizes))}-{split_seed}"
         self._take(own, self.file, sha256, "data.file")
         super().__init__(
             batch_size,
@@ -100,22 +98,20 @@ def _arranged(
 ) -> OwnSet:
     """The images of a file in the order training, validation, test; the same tensors at each call."""
     parts, digest = files.load(file, keys)
-    there = files.parts_there(parts)
-    shapes = {part: parts[part][0].shape[1:] for part in there}
+    shapes = {part: pair.images.shape[1:] for part, pair in parts.items()}
     if len(set(shapes.values())) > 1:
-        raise DataError(f"{file}: the images of {' and '.join(there)} differ in shape, {shapes}")
-    sizes = [len(parts[part][0]) for part in there]
-    starts = np.cumsum([0, *sizes])
-    indices = {part: range(starts[i], starts[i + 1]) for i, part in enumerate(there)}
+        raise DataError(f"{file}: the images of {' and '.join(parts)} differ in shape, {shapes}")
+    ends = np.cumsum([len(pair.images) for pair in parts.values()])
+    indices = {part: range(end - len(parts[part].images), end) for part, end in zip(parts, ends, strict=True)}
     chosen = split_of(indices, validation, test, seed)
     order = torch.cat(chosen)
-    labels, names = _labels(file, {part: parts[part] for part in there})
-    images = torch.from_numpy(np.concatenate([parts[part][0] for part in there]))
+    labels, names = _labels(file, parts)
+    images = torch.from_numpy(np.concatenate([pair.images for pair in parts.values()]))
     train, val, of_test = map(len, chosen)
     return OwnSet(images[order], labels[order], names, (train, val, of_test), digest)
 
 
-def _labels(file: Path, parts: dict[str, tuple[np.ndarray, Any]]) -> tuple[torch.Tensor, tuple[str, ...] | None]:
+def _labels(file: Path, parts: dict[str, Pair]) -> tuple[torch.Tensor, tuple[str, ...] | None]:
     """Labels of all images, and their names; zeros and None where some part has none."""
     for part, (images, labels) in parts.items():
         if labels is not None and len(labels) != len(images):

@@ -1,20 +1,18 @@
 """MNIST as it was binarized once and for all by Larochelle, from its three text files."""
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from platformdirs import user_cache_dir
 from pydantic import Field
 from torch import Tensor
 
 from vae_lab.annotations import BatchSize, Seed
 from vae_lab.data.base import ImageDataModule, Split
 from vae_lab.errors import DataError, unusable
-from vae_lab.paths import expanded
+from vae_lab.paths import data_folder
 
 SIZES = {  # number of images in each file
     "binarized_mnist_train.amat": 50_000,
@@ -57,7 +55,7 @@ class FixedBinarizedMNIST(ImageDataModule):
     ) -> None:
         training, validation, _ = SIZES.values()
         self.name, self.image_shape, self.labels, self.train_size = name, IMAGE_SHAPE, None, training + validation
-        self.folder = Path(expanded(root or os.environ.get("VAE_LAB_DATA") or user_cache_dir("vae_lab")))
+        self.folder = data_folder(root)
         super().__init__(batch_size, eval_batch_size, binarization, validation, seed=seed)
 
     def prepare_data(self) -> None:

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from vae_lab.annotations import BatchSize, Seed, Size
+from vae_lab.annotations import BatchSize, Digest, Seed, Size
 from vae_lab.data.binarization import Binarization
-from vae_lab.data.own_images import Digest, HeldOut, OwnImages
+from vae_lab.data.own_images import HeldOut, OwnImages
 from vae_lab.data.picture_cache import Wish, load
 from vae_lab.paths import expanded
 

@@ -5,14 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from vae_lab.annotations import BatchSize, ImageCount, Seed
+from vae_lab.annotations import BatchSize, Digest, ImageCount, Seed
 from vae_lab.data import mnist_files as files
 from vae_lab.data.base import ImageDataModule, Split
 from vae_lab.data.binarization import Binarization
 from vae_lab.data.mnist_places import FILES, SetName
 from vae_lab.errors import ConfigError, DataError
-
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class MNISTDataModule(ImageDataModule):

@@ -7,7 +7,6 @@ has yet, so that runs which start at once share one download.
 
 import hashlib
 import logging
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from vae_lab.data.base import Split
 from vae_lab.data.mnist_places import DATASETS, FILES, SetName, check_free, find
 from vae_lab.errors import DataError, reason_of
 from vae_lab.files.locks import locked
-from vae_lab.paths import expanded
+from vae_lab.paths import data_folder
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ Arrays = list[np.ndarray]
 
 def folder_of(name: SetName, root: str | None = None) -> Path:
     """Folder of a set: below ``root``, ``$VAE_LAB_DATA`` or the user's cache."""
-    return Path(expanded(root or os.environ.get("VAE_LAB_DATA") or user_cache_dir("vae_lab"))) / DATASETS[name]
+    return data_folder(root) / DATASETS[name]
 
 
 def load(name: SetName, root: str | None = None) -> tuple[Split, Split]:

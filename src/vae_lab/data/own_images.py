@@ -15,8 +15,14 @@ from vae_lab.errors import ConfigError, DataError
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 HeldOut = ImageCount | Share | None  # a number of images, a share of them, or what the files say
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-PARTS = ("train", "val", "test")
+NAMES_OF_PARTS = {  # what people call them, in a folder or in the name of an array
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 SHARE = 0.1  # of the images, for validation and for the test, where neither the files nor the config say
 
 
@@ -96,7 +102,9 @@ def split_of(
     Raises:
         ConfigError: if a number is given for a part that the files hold, or leaves no image for another.
     """
-    drawn = torch.as_tensor(parts["train"])[torch.randperm(len(parts["train"]), generator=_generator(seed))]
+    drawn = torch.as_tensor(parts["train"])[
+        torch.randperm(len(parts["train"]), generator=torch.Generator().manual_seed(seed))
+    ]
     held_out, total = {}, len(drawn)
     for name, key, wanted in (("test", "data.test", test), ("val", "data.validation", validation)):
         if name in parts:
@@ -106,10 +114,8 @@ def split_of(
             continue
         n = _number(wanted, total)
         if n >= len(drawn) or (name == "test" and not n):
-            most = len(drawn) - 1
-            raise ConfigError(
-                key, SHARE if wanted is None else wanted, f"must leave images to train on, and there are {most + 1:,}"
-            )
+            reason = f"must leave images to train on, and there are {len(drawn):,}"
+            raise ConfigError(key, SHARE if wanted is None else wanted, reason)
         held_out[name], drawn = drawn[:n], drawn[n:]
     return [chosen.sort().values for chosen in (drawn, held_out["val"], held_out["test"])]
 
@@ -120,7 +126,3 @@ def _number(wanted: HeldOut | Literal["none"], total: int) -> int:
     if wanted is None or isinstance(wanted, float):
         return max(1, round((wanted or SHARE) * total))
     return int(wanted)
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,7 +19,7 @@ from vae_lab.data.pictures import Damaged, Head, Picture
 from vae_lab.errors import ConfigError, DataError
 from vae_lab.files.atomic import replace_file, replacing
 from vae_lab.files.locks import locked
-from vae_lab.paths import expanded
+from vae_lab.paths import data_folder
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ def load(wish: Wish) -> tuple[OwnSet, Path]:
 def _cache(root: Path) -> Path:
     """Where arrays are kept: never in the folder of the pictures, even if VAE_LAB_DATA names it."""
     usual = Path(user_cache_dir("vae_lab"))
-    named = Path(expanded(os.environ.get("VAE_LAB_DATA") or usual))
+    named = data_folder()
     return (usual if named.resolve().is_relative_to(root.resolve()) else named) / "images"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-from vae_lab.data.own_images import PARTS
+from vae_lab.data.own_images import NAMES_OF_PARTS
 from vae_lab.errors import DataError, reason_of
 
 log = logging.getLogger(__name__)
@@ -27,14 +27,6 @@ Image.init()
 FORMATS = tuple(set(Image.OPEN) - {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 SUFFIXES = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
 ORIENTATION = 0x0112  # in EXIF: from 5 on, height and width are exchanged
-NAMES_OF_PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
 AT_ONCE = 50  # pictures of a thread's task: handing over each alone takes longer than decoding it
 AHEAD = 40  # tasks that may be finished before their pictures are taken, so that a large set is never in memory
 SHOWN = 20  # files named in a message
@@ -226,5 +218,7 @@ def said(damaged: Sequence[Damaged], of: int, root: Path) -> str:
 
 def part_indices(pictures: Sequence[Picture]) -> dict[str, list[int]]:
     """Indices of the pictures of each part that is there."""
-    found = {part: [i for i, picture in enumerate(pictures) if picture.part == part] for part in PARTS}
-    return {part: indices for part, indices in found.items() if indices}
+    found: dict[str, list[int]] = {}
+    for index, picture in enumerate(pictures):
+        found.setdefault(picture.part, []).append(index)
+    return found

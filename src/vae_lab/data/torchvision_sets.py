@@ -1,10 +1,7 @@
 """CIFAR, SVHN, EMNIST and other sets, by torchvision."""
 
-import os
-from pathlib import Path
 from typing import Annotated, Literal
 
-from platformdirs import user_cache_dir
 from pydantic import Field
 
 from vae_lab.annotations import BatchSize, ImageCount, Seed
@@ -13,7 +10,7 @@ from vae_lab.data.base import ImageDataModule, Split
 from vae_lab.data.binarization import Binarization
 from vae_lab.data.torchvision_table import ELSEWHERE, SETS
 from vae_lab.errors import ConfigError
-from vae_lab.paths import expanded
+from vae_lab.paths import data_folder
 
 
 class TorchvisionDataModule(ImageDataModule):
@@ -59,7 +56,7 @@ class TorchvisionDataModule(ImageDataModule):
         self.name, self.split = name, _split_of(name, split)
         part = SETS[name].parts[self.split]
         self.image_shape, self.labels, self.train_size = SETS[name].shape, part.labels, part.train_size
-        self.root = Path(expanded(root or os.environ.get("VAE_LAB_DATA") or user_cache_dir("vae_lab")))
+        self.root = data_folder(root)
         self.folder = self.root / name / (self.split if len(SETS[name].parts) > 1 else "")
         super().__init__(
             batch_size,

@@ -62,7 +62,7 @@ def take_up(sweeper: DictConfig) -> optuna.Study:
 
 
 def _refuse_earlier(journal: Path) -> None:
-    """Refuse to begin anew in the folder of a search that an earlier version began."""
+    """Refuse to begin again in the folder of a search that an earlier version began."""
     database = journal.parent / EARLIER
     if database.exists() and not journal.exists():
         address = f"sqlite:///{database}"

@@ -65,7 +65,7 @@ def _callbacks_for(config: DictConfig, saved: DictConfig, overrides: Sequence[st
         if argument in OF_TRAINING:
             raise ConfigError(key, value, "says when it is drawn in a training; leave it out")
     left_out = [str(name) for name, node in (config.callbacks or {}).items() if not node]
-    found = {name: node for name, node in (of_command | _without(of_run, of_command)).items() if name not in left_out}
+    found = {name: node for name, node in (of_command | of_run | of_command).items() if name not in left_out}
     for name, node in of_run.items():
         if name in found and node["_target_"] == found[name]["_target_"]:
             kept = {argument: value for argument, value in node.items() if f"callbacks.{name}.{argument}" not in named}
@@ -73,11 +73,6 @@ def _callbacks_for(config: DictConfig, saved: DictConfig, overrides: Sequence[st
     if not found:
         raise ConfigError("callbacks", named.get("callbacks", "null"), "leaves no figure to draw; use default")
     return found
-
-
-def _without(nodes: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
-    """The nodes whose names the others do not have."""
-    return {name: node for name, node in nodes.items() if name not in others}
 
 
 def _figures_in(config: DictConfig) -> dict[str, dict[str, Any]]:

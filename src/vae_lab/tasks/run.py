@@ -51,8 +51,8 @@ def run(config: DictConfig, again: bool = False) -> float:
                 written.clear()
             if config.resume:
                 return go_on(config_of_resumed(folder, config, overrides), folder)
-            tasks = {"train": train, "evaluate": evaluate, "figures": figures, "estimator_check": estimator_check}
-            tasks |= {"explore": explore}
+            named = (train, evaluate, figures, explore, estimator_check)
+            tasks = {task.__name__: task for task in named}
             return tasks[config.task](config, folder, overrides)
 
 
