@@ -48,7 +48,7 @@ def test_a_flipped_bit_of_a_checkpoint_is_noticed_or_harmless(tiny_run):
     content = file.read_bytes()
     whole = vae_lab.load(tiny_run).state_dict()
     noticed = 0
-    for bit, place in enumerate(places(content, 150)):
+    for bit, place in enumerate(places(content, 75)):
         flipped = bytearray(content)
         flipped[place] ^= 1 << bit % 8
         file.write_bytes(flipped)
@@ -56,7 +56,7 @@ def test_a_flipped_bit_of_a_checkpoint_is_noticed_or_harmless(tiny_run):
             noticed += 1
         else:  # it lay in the space between two records
             torch.testing.assert_close(vae_lab.load(tiny_run).state_dict(), whole, rtol=0, atol=0)
-    assert noticed > 100
+    assert noticed > 50
 
 
 def test_a_flipped_bit_of_a_weight_is_noticed(tiny_run):

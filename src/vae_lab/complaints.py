@@ -2,9 +2,11 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import hydra
@@ -183,7 +185,8 @@ def _scope(key: str) -> str:
     return "hydra" if key.startswith("hydra.") else "job"
 
 
-def _defaults() -> dict[str, Any]:
+@cache
+def _defaults() -> Mapping[str, Any]:
     """Every key of the default configuration, with dots, and its value; None for what holds further keys."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
@@ -198,7 +201,8 @@ def _defaults() -> dict[str, Any]:
                 walk(value, f"{prefix}{key}.")
 
     walk(plain, "")
-    return {key: str(v).replace(" ", "") if isinstance(v, list) else v for key, v in found.items()}
+    values = {key: str(v).replace(" ", "") if isinstance(v, list) else v for key, v in found.items()}
+    return MappingProxyType(values)
 
 
 # --- grammar --------------------------------------------------------------------------------------------------

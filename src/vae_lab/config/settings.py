@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -139,7 +140,8 @@ def in_grammar(value: Any) -> str:
     return quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
-def choices(group: str) -> dict[str, Any]:
+@cache
+def choices(group: str) -> Mapping[str, Any]:
     """The choices of a part, and the class that each names, or None; empty for any other name."""
     found = {}
     # a key of somebody's config must not lead out of the folder
@@ -148,7 +150,7 @@ def choices(group: str) -> dict[str, Any]:
         if isinstance(node, DictConfig) and isinstance(node.get(group), DictConfig):
             node = node[group]  # its file sets keys of the whole config
         found[file.stem] = node.get("_target_") if isinstance(node, DictConfig) else None
-    return found
+    return MappingProxyType(found)
 
 
 @cache
