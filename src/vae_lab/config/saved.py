@@ -125,11 +125,8 @@ def config_of_resumed(folder: RunFolder, config: DictConfig, overrides: Sequence
     Raises:
         ConfigError: if an override would change what the run is.
     """
-    saved = read_config(folder, config.trust, with_loggers=True)
-    overrides = without_its_data(overrides, saved)
-    check_overrides(
-        overrides, OF_RESUME, "a run goes on with its own settings, except trainer.accelerator, data.root and data.file"
-    )
+    reason = "a run goes on with its own settings, except trainer.accelerator, data.root and data.file"
+    saved, overrides = read_for_command(folder, config.trust, overrides, OF_RESUME, reason, with_loggers=True)
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         if not key.startswith(("resume", "trust", "hydra")):
@@ -139,15 +136,33 @@ def config_of_resumed(folder: RunFolder, config: DictConfig, overrides: Sequence
     return saved
 
 
-def without_its_data(overrides: Sequence[str], saved: DictConfig) -> list[str]:
-    """The overrides of a command without one that names the run's own choice of data, as data.file=… needs beside it.
+def read_for_command(
+    folder: RunFolder,
+    trust: Sequence[str],
+    overrides: Sequence[str],
+    allowed: tuple[str, ...],
+    reason: str,
+    with_loggers: bool = False,
+) -> tuple[DictConfig, list[str]]:
+    """The config of a run, and a command's overrides without the run's own choice of data, as data.file=… needs.
 
     Args:
+        folder: folder of the run.
+        trust: modules that its config may name besides those of vae_lab.
         overrides: overrides of the command.
-        saved: config of the run.
+        allowed: beginnings of the keys that the command may set.
+        reason: why it may not set others.
+        with_loggers: whether the loggers are part of the config.
+
+    Raises:
+        ConfigError: if an override would change what the run is.
+        RunFolderError: if the config is missing or damaged.
     """
+    saved = read_config(folder, trust, with_loggers=with_loggers)
     own = f"data={parts_of(saved)['data']}"
-    return [override for override in overrides if override != own]
+    given = [override for override in overrides if override != own]
+    check_overrides(given, allowed, reason)
+    return saved, given
 
 
 def take_place_of_data(saved: DictConfig, config: DictConfig, overrides: Sequence[str]) -> None:

@@ -7,8 +7,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from vae_lab.config.saved import read_config, without_its_data
-from vae_lab.config.settings import check_overrides
+from vae_lab.config.saved import read_for_command
 from vae_lab.errors import ConfigError
 from vae_lab.evaluation.kl_estimates import KLEstimates, kl_curve
 from vae_lab.figures import curves
@@ -52,10 +51,9 @@ def estimator_check(config: DictConfig, folder: RunFolder, overrides: Sequence[s
 
 def _of_finished(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> float:
     """The same of a finished run's model and a batch of its training images; the results join that run's."""
-    saved = read_config(folder, config.trust)
-    overrides = without_its_data(overrides, saved)
     reason = "a finished run keeps its own settings, except figures.*, data.root and data.file"
-    check_overrides(overrides, (*WHERE, "trainer.accelerator", "trainer.devices"), reason)
+    allowed = (*WHERE, "trainer.accelerator", "trainer.devices")
+    saved, overrides = read_for_command(folder, config.trust, overrides, allowed, reason)
     saved = config_for(config, saved, overrides)
     saved.callbacks = None
     run = open_run(config, saved, folder)

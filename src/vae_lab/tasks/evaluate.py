@@ -11,8 +11,8 @@ from lightning import Trainer
 from omegaconf import DictConfig
 
 from vae_lab.config.build import build_training
-from vae_lab.config.saved import read_config, without_its_data
-from vae_lab.config.settings import check_overrides, key_of
+from vae_lab.config.saved import read_for_command
+from vae_lab.config.settings import key_of
 from vae_lab.data import ImageDataModule
 from vae_lab.data.binarization import scale
 from vae_lab.errors import ConfigError, NotOffered, RunFolderError
@@ -87,11 +87,8 @@ def evaluate(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) ->
     return float(metrics[f"test/{model.criterion}"])
 
 
-def _check(overrides: Sequence[str]) -> None:
-    """Refuse overrides that would change what the run is, or change nothing."""
-    own = "trainer.*, threads, evaluation.*, figures.*, data.root and data.file"
-    reason = f"a finished run keeps its own settings, except {own}"
-    check_overrides(overrides, ALLOWED + (("sweep_dir",) if in_sweep() else ()), reason)
+def _check_nothing_trains(overrides: Sequence[str]) -> None:
+    """Refuse overrides that would change nothing."""
     for override in overrides:
         if (key := key_of(override)).startswith(tuple(f"trainer.{name}" for name in OF_TRAINING)):
             raise ConfigError(key, override.partition("=")[2], "a finished run is not trained; leave it out")
@@ -113,10 +110,11 @@ def check_figures_stay(trainer: Trainer, data: ImageDataModule, before: Mapping[
 
 def _config_for(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> DictConfig:
     """The saved config, with this command's settings of where the run is evaluated."""
-    _check([override for override in overrides if key_of(override) != "data"])
-    saved = read_config(folder, config.trust)
-    overrides = without_its_data(overrides, saved)
-    _check(overrides)
+    own = "trainer.*, threads, evaluation.*, figures.*, data.root and data.file"
+    reason = f"a finished run keeps its own settings, except {own}"
+    allowed = ALLOWED + (("sweep_dir",) if in_sweep() else ())
+    saved, overrides = read_for_command(folder, config.trust, overrides, allowed, reason)
+    _check_nothing_trains(overrides)
     saved = config_for(config, saved, overrides)
     # only those that draw or measure: the others have nothing to do in a test, or would write checkpoints
     callbacks = {name: node for name, node in (saved.callbacks or {}).items() if node}

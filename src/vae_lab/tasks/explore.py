@@ -8,8 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from vae_lab.config.build import build_data
-from vae_lab.config.saved import read_config, read_model, take_place_of_data, without_its_data
-from vae_lab.config.settings import check_overrides
+from vae_lab.config.saved import read_for_command, read_model, take_place_of_data
 from vae_lab.errors import ConfigError
 from vae_lab.exploring.server import Server
 from vae_lab.exploring.space import LatentSpace
@@ -36,9 +35,8 @@ def explore(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> 
     if in_sweep():
         raise ConfigError("task", "explore", "is a page that waits for you; leave out -m")
     run = RunFolder(Path(expanded(config.run_dir)))
-    saved = read_config(run, config.trust)
-    given = without_its_data(overrides, saved)
-    check_overrides(given, ALLOWED, "a page takes only run_dir, explore.*, threads, data.root and data.file")
+    reason = "a page takes only run_dir, explore.*, threads, data.root and data.file"
+    saved, given = read_for_command(run, config.trust, overrides, ALLOWED, reason)
     take_place_of_data(saved, config, given)
     model, data = read_model(run, saved), build_data(saved)
     hardware.set_threads(config.threads)

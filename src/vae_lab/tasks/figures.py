@@ -7,8 +7,8 @@ from typing import Any
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lab.config.saved import read_config, without_its_data
-from vae_lab.config.settings import check_overrides, key_of
+from vae_lab.config.saved import read_for_command
+from vae_lab.config.settings import key_of
 from vae_lab.errors import ConfigError
 from vae_lab.runs.folder import RunFolder
 from vae_lab.tasks.finished import WHERE, config_for, open_run
@@ -32,10 +32,9 @@ def figures(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> 
     Raises:
         UserError: for a mistake that the user can correct.
     """
-    before = read_config(folder, config.trust)
-    overrides = without_its_data(overrides, before)
     reason = "a finished run keeps its own settings, except callbacks.*, figures.*, data.root and data.file"
-    check_overrides(overrides, ALLOWED + (("sweep_dir",) if in_sweep() else ()), reason)
+    allowed = ALLOWED + (("sweep_dir",) if in_sweep() else ())
+    before, overrides = read_for_command(folder, config.trust, overrides, allowed, reason)
     saved = config_for(config, before, overrides)
     saved.callbacks = _callbacks_for(config, before, overrides)
     run = open_run(config, saved, folder)
