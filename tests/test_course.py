@@ -83,4 +83,8 @@ def test_the_documentation_is_built_without_warnings(tmp_path):
     build = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
     done = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "<math" in (tmp_path / "site" / "course" / "1_estimators" / "index.html").read_text()
+    page = (tmp_path / "site" / "course" / "1_estimators" / "index.html").read_text()
+    assert "<math" in page
+    for name in ("formulas.css", "formulas.js"):  # fonts that have sizes for formulas; the spaces beside log and det
+        assert f"assets/{name}" in page
+        assert (tmp_path / "site" / "assets" / name).is_file()
