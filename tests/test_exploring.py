@@ -14,7 +14,7 @@ import vae_lab
 from helpers import SHAPE, call, digits, small_vae
 from test_by_hand import composed
 from vae_lab.config.build import build_model
-from vae_lab.errors import ConfigError, NotOffered
+from vae_lab.errors import ConfigError, NotOffered, UserError
 from vae_lab.exploring.space import LatentSpace, QuestionError
 
 IMAGES, LABELS = digits(40)
@@ -249,6 +249,11 @@ def test_a_strangers_folder_is_refused(tiny_run, tmp_path, monkeypatch):
 
 
 # --- a notebook ---------------------------------------------------------------------------------------------------
+
+
+def test_a_folders_name_is_no_model():
+    with pytest.raises(UserError, match=r"explore takes a run or a model, and this is a str; use vae_lab.load"):
+        vae_lab.explore("outputs/runs/mine")
 
 
 def test_a_widget_asks_the_kernel(monkeypatch):

@@ -90,6 +90,7 @@ def test_a_run_of_another_day_is_opened_again(tiny_run, small_files):  # noqa: A
         ((), {"max_epoch": 3}, "max_epoch=3: there is no such key, did you mean trainer.max_epochs?"),
         ((), {"epochs": 3}, "did you mean trainer.max_epochs?"),
         ((), {"beta": 3}, "did you mean loss.coeff?"),
+        ((), {"coeff": 3, "loss": "iwae"}, "no such key here: loss.coeff is of loss=kl or sgvb"),
         ((), {"n": 3}, "there are .* keys of this name; give one as a word, 'callbacks"),
         ((), {"prior": "mix"}, "prior=mix: there is no such choice"),
         ((), {"latent_dim": "two"}, "latent_dim=two: must be a valid integer"),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vae_lab.api.trained_run import TrainedRun
+from vae_lab.errors import UserError
 from vae_lab.exploring.space import LatentSpace
 from vae_lab.exploring.widget import widget_of
 from vae_lab.models import Model
@@ -24,12 +25,16 @@ def explore(model: Model | TrainedRun, images: Values | None = None, labels: Val
 
     Raises:
         NotOffered: if the model has no codes.
-        UserError: if anywidget is not installed, or a run is given images.
+        UserError: if anywidget is not installed, or it is given something else, such as a folder's name.
 
     >>> vae_lab.explore(vae_lab.load("outputs/runs/…"))  # doctest: +SKIP
     """
     if isinstance(model, TrainedRun):
         return widget_of(LatentSpace.of(model.model, model.data))
+    if not isinstance(model, Model):
+        raise UserError(
+            f"explore takes a run or a model, and this is a {type(model).__name__}; use vae_lab.load(FOLDER)"
+        )
     shown = None if images is None else model.admit(images)
     names: list[str] = []
     chosen: Tensor | None = None
