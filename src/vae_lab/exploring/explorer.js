@@ -166,6 +166,7 @@ async function start(parent, ask) {
   let timer = null;
   const near = latest(ask, (found) => {
     paint(nearest, found.image, facts.shape);
+    other.classList.remove("old");
     told.textContent = `training image ${found.index}, at a distance of ${found.distance.toFixed(2)} over pixels`;
   });
   const show = (found) => {
@@ -175,6 +176,7 @@ async function start(parent, ask) {
     found.z.forEach((value, i) => sliders[i].show(value));
     if (facts.has_training) {
       clearTimeout(timer);
+      other.classList.add("old");
       timer = setTimeout(() => near({ ask: "nearest", z: found.z }), REST);
     }
   };
