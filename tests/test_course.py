@@ -63,6 +63,18 @@ def test_notebooks_hold_no_outputs_and_compile(notebook):
         compile("".join(cell["source"]), notebook.name, "exec")
 
 
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_a_notebook_has_the_title_of_its_page_above_its_sections(notebook):
+    cells = json.loads(notebook.read_text())["cells"]
+    first, *others = (line for cell in cells for line in cell["source"] if cell["cell_type"] == "markdown")
+    page = notebook.with_suffix(".md").read_text()
+    title = re.match(r"# Sheet \d: (.*)\n", page)[1]
+    assert first.strip().lower() == f"# {title}".lower()
+    headings = [line for line in others if line.startswith("#")]
+    assert headings
+    assert all(line.startswith("## ") for line in headings)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 def test_notebooks_run_from_start_to_end(notebook, tmp_path):
