@@ -118,8 +118,8 @@ def assert_nothing_is_cut_off(figure: Figure) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     whole = figure.bbox
-    for axes in figure.axes:
-        box = axes.get_tightbbox(canvas.get_renderer())
+    for part in (*figure.axes, *figure.texts):
+        box = part.get_tightbbox(canvas.get_renderer())
         assert box.x0 >= whole.x0 - 1
         assert box.y0 >= whole.y0 - 1
         assert box.x1 <= whole.x1 + 1

@@ -90,6 +90,13 @@ def test_no_picture_is_cut_off_or_empty(tmp_path, shape):
         assert style.render(figure, tmp_path / f"{name}.png", dpi=60).std() > 2.5, name
 
 
+def test_a_title_that_is_wider_than_its_figure_has_several_lines():
+    x = torch.rand(5, 1, 28, 28)
+    for figure in (images.reconstructions(x, x, torch.arange(5)), images.copies(x, x, torch.rand(5))):
+        assert figure.get_figwidth() < 0.7 * style.TWO_COLUMNS
+        assert_nothing_is_cut_off(figure)
+
+
 def test_no_plot_is_cut_off():
     for name, figure in of_numbers().items():
         print(name)

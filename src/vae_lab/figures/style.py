@@ -15,6 +15,7 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 from torch import Tensor
 
 from vae_lab.files.atomic import replacing
@@ -85,6 +86,10 @@ class StyledFigure(Figure):
             for axis in ("x", "y"):  # kept for the marks that the axis makes later
                 axes.tick_params(axis=axis, labelsize=STYLE[f"{axis}tick.labelsize"])
         return axes
+
+    def suptitle(self, t: str, **options: Any) -> Text:
+        """Put a title above the figure, in several lines where it is wider; the options are matplotlib's."""
+        return super().suptitle(t, wrap=True, **options)
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw the figure in its style."""
