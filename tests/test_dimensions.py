@@ -11,7 +11,8 @@ from vae_lab.figures import images
 from vae_lab.likelihoods import Bernoulli
 from vae_lab.models import MLPLadder
 from vae_lab.priors import Mixture
-from vae_lab.training.callbacks import KLByDimension, Traversals
+from vae_lab.training.callbacks import KLByDimension, LatentGrid, Traversals
+from vae_lab.training.figures.latent import spread_of_prior
 
 
 class Sorted:
@@ -96,6 +97,18 @@ def test_traversals_without_a_kl_of_each_dimension_begin_with_the_one_that_varie
     spread = model.encode(Sorted.test_images).std(0).sort(descending=True).values
     assert [name.split()[-1] for name in names] == [f"{sd:.2f}" for sd in spread]
     assert "standard deviation" in title
+
+
+def test_figures_of_the_plane_reach_as_far_as_a_learned_prior(monkeypatch):
+    model = small_vae(2, Mixture(2)).eval()
+    with torch.no_grad():
+        model.prior.means.mul_(0).add_(30.0)
+    assert spread_of_prior(model) == 30
+    assert spread_of_prior(small_vae(2)) == 1
+    *_, reach, _ = drawn(Traversals(), model, monkeypatch)
+    assert reach == 90
+    assert "[−60, 60]²" in LatentGrid(n=3).draw(model, Sorted()).get_suptitle()
+    assert "[−2, 2]²" in LatentGrid(n=3).draw(small_vae(3), Sorted()).get_suptitle()  # standard deviations of the codes
 
 
 def test_the_bars_of_the_kl_are_sorted_and_named():

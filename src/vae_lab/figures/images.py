@@ -155,7 +155,7 @@ def interpolation(
         images: decoded images, (steps, rows, channels, height, width), α from 0 to 1 along the first dimension.
         images_are: what the images are: means, or draws where the decoder has no mean.
         ends: the images whose codes are at α = 0 and at α = 1, (rows, channels, height, width) each; None where the
-            codes are those of no image.
+            codes are draws from the prior.
         names: name of the first and of the last image of each walk.
     """
     steps, (height, width) = len(images), images.shape[-2:]
@@ -163,9 +163,9 @@ def interpolation(
     picture, start = tile(walks), 0
     if ends is not None:
         first, last = (tile(end.unsqueeze(1)) for end in ends)
-        between = torch.full_like(picture[:, : width // 3 + 1], _white(_ink_or_colours(images)))
-        start = first.shape[1] + between.shape[1]
-        picture = torch.cat((first, between, picture, between, last), 1)
+        gap = torch.full_like(picture[:, : width // 3 + 1], _white(_ink_or_colours(images)))
+        start = first.shape[1] + gap.shape[1]
+        picture = torch.cat((first, gap, picture, gap, last), 1)
     cells = picture.shape[1] / width
     left, right = (_width_of([name[side] for name in names]) for side in (0, 1))
     across, down = size_of_each(walks, min(CELL, (TWO_COLUMNS - left - right - 0.1) / cells))
@@ -184,7 +184,8 @@ def interpolation(
         shown |= {_middles(1, width)[0]: "image", picture.shape[1] - width / 2 - 0.5: "image"}
     axes.set_xticks(list(shown), list(shown.values()))
     axes.set_xlabel("α")
-    figure.suptitle(f"z(α) = (1 − α) z₁ + α z₂, decoded ({images_are})")
+    between = "draws from the prior" if ends is None else "codes of test images"
+    figure.suptitle(f"z(α) = (1 − α) z₁ + α z₂ between {between}, decoded ({images_are})")
     return figure
 
 

@@ -1,5 +1,7 @@
 """Figures of the latent space: a decoded plane, codes as points, one dimension after the other."""
 
+import math
+
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -19,11 +21,13 @@ class LatentGrid(FigureCallback):
 
     With two latent dimensions the plane is the space itself; with more it is spanned by the two leading
     principal axes of the test images' codes, through their centre, in standard deviations. Without an encoder there are
-    no such codes, and only two dimensions are drawn.
+    no such codes, and only two dimensions are drawn. In the space itself a coordinate is multiplied by the prior's
+    spread, so that the grid covers a learned prior too.
 
     Args:
         n: number of codes along each axis.
-        reach: largest coordinate along both axes; the grid spans [−reach, reach]².
+        reach: largest coordinate along both axes, in standard deviations; under a standard normal prior the grid spans
+            [−reach, reach]².
         every_n_epochs: number of epochs between two drawings during training; 0 draws only at the end.
         spacing: ``linear``, or ``quantiles`` of the standard normal, which are closer where its draws are.
     """
@@ -45,6 +49,8 @@ class LatentGrid(FigureCallback):
             if codes.shape[1] != 2:  # there are no axes of the images' codes
                 raise
         plane, line = latent.latent_plane(codes), latent.line_of(self.n, self.reach, self.spacing)
+        if codes.shape[1] <= 2:
+            line *= spread_of_prior(model)
         return latent.grid(model.decode(plane.square(line)), line, plane.names, model.images_are)
 
 
@@ -66,7 +72,7 @@ class LatentScatter(FigureCallback):
 
 
 class Traversals(FigureCallback):
-    """The images of one code in which one dimension goes from −reach to reach, a row for each dimension.
+    """The images of one code in which one dimension goes from −reach to reach times the prior's spread, a row for each.
 
     The dimensions with the largest KL come first. Where the KL has no part for each dimension (a prior or posterior
     over dimensions that depend on each other) they are those whose codes vary most over the test images.
@@ -74,7 +80,7 @@ class Traversals(FigureCallback):
     Args:
         n: number of dimensions, at most all.
         steps: number of values of each.
-        reach: largest value, in units of z.
+        reach: largest value, in standard deviations: in units of z under a standard normal prior.
         image: index of the test image whose code it is.
         every_n_epochs: number of epochs between two drawings during training; 0 draws only at the end.
     """
@@ -103,10 +109,11 @@ class Traversals(FigureCallback):
             activity, said = model.encode(chosen).std(0).cpu(), "sd {:.2f}"
         order = activity.argsort(descending=True)[: self.n].tolist()
         names = [f"{latent.name_of_dimension(i)}   {said.format(activity[i])}" for i in order]
-        rows = torch.stack([model.traverse(x, dim, self.reach, self.steps) for dim in order])
-        what = "with its KL in nats" if said.startswith("KL") else "with the standard deviation of its codes"
-        title = f"one dimension of the code of test image {self.image} changed, {what} ({model.images_are})"
-        return images.traversals(rows, names, self.reach, title)
+        reach = self.reach * spread_of_prior(model)
+        rows = torch.stack([model.traverse(x, dim, reach, self.steps) for dim in order])
+        note = "KL in nats" if said.startswith("KL") else "sd: standard deviation of the test images' codes"
+        title = f"one latent dimension of test image {self.image} changed ({model.images_are}); {note}"
+        return images.traversals(rows, names, reach, title)
 
 
 class KLByDimension(FigureCallback):
@@ -131,6 +138,17 @@ class KLByDimension(FigureCallback):
 
 
 IMAGES = 2000  # that the dimensions of traversals are chosen by
+DRAWS = 2000  # of the prior, that its spread is measured by
+
+
+def spread_of_prior(model: Model) -> float:
+    """Root mean square of the prior's draws along a dimension, to one digit, so that it is 1 for a standard normal.
+
+    Args:
+        model: model with codes; where its draws are not finite the spread is 1.
+    """
+    spread = float(f"{model.draw_codes(DRAWS).square().mean().sqrt():.1g}")
+    return spread if 0 < spread < math.inf else 1.0
 
 
 def _names_of(kls: list[Tensor]) -> list[str]:
