@@ -233,6 +233,12 @@ def test_parts_that_do_not_fit_are_one_line(compose):
         build_model(config, (1, 28, 28))
 
 
+def test_a_part_that_gives_no_distribution_is_named_itself(compose):
+    config = compose("prior._target_=vae_lab.priors.Prior", "~prior.latent_dim")
+    with pytest.raises(ConfigError, match=r"^prior=Prior: Prior has no forward of its own"):
+        build_model(config, (1, 28, 28))
+
+
 def test_lists_reach_constructors_as_plain_lists(compose):
     model = build_model(compose("hidden_dims=[20,10]"), (1, 28, 28))
     assert model.encoder.net[0].out_features == 20

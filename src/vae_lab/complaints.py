@@ -12,7 +12,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, InterpolationKeyError
 
@@ -214,7 +214,7 @@ def _of_grammar(error: BaseException, overrides: Sequence[str]) -> str | None:
     if "requires --multirun" in said or "Ambiguous value" in said:
         return _of_sweep(next((word for word in overrides if f"'{word}'" in said), ""))
     given = error.override if isinstance(error, OverrideParseException) else _unreadable(overrides)
-    if given is None or not isinstance(error, HydraException):
+    if given is None or not isinstance(error, HydraException) or isinstance(error, InstantiationException):
         return None
     reason = re.sub(r"Error parsing override '.*?'(?= )|See https?:\S+ for details", "", said).strip()
     key, equals, value = given.partition("=")

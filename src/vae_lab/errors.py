@@ -1,14 +1,36 @@
 """Mistakes that a user can correct: each is one line that names the key or file, and the remedy."""
 
 import errno
+import traceback
+from pathlib import Path
 
 # packages of our extras, and the extra of each
 EXTRAS = {"optuna": "search", "wandb": "wandb", "mlflow": "mlflow", "trackio": "trackio"}
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """The first line of what an exception says, or its name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def raised_by(error: BaseException, module: str) -> str:
+    """What a class of another package raised, with the file and the line in that package, on one line.
+
+    Args:
+        error: the exception.
+        module: name of the module of the class, with dots.
+    """
+    package = module.partition(".")[0]
+    said = f"raised {type(error).__name__} ({reason_of(error)})"
+    places = [
+        (Path(frame.f_code.co_filename), number)
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == package
+    ]
+    if not places:
+        return said
+    file, number = places[-1]
+    return f"{said} in {file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}, line {number},"
 
 
 def unusable(error: OSError) -> str:

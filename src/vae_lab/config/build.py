@@ -12,11 +12,13 @@ from vae_lab.annotations import ImageShape
 from vae_lab.config.model_size import LARGEST_MODEL, SizeLimit
 from vae_lab.config.settings import shown
 from vae_lab.config.targets import PARTIAL, parts_of_model, takes_image_shape
+from vae_lab.config.trust import OURS
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import ConfigError, UserError, to_install
+from vae_lab.errors import ConfigError, UserError, raised_by, to_install
 from vae_lab.likelihoods import ContinuousBernoulli
 from vae_lab.losses import NoClosedFormError
 from vae_lab.models import Model
+from vae_lab.models.parts import PartError
 from vae_lab.training.module import Training
 
 GREY_LEVELS = 256
@@ -40,14 +42,18 @@ def build(node: DictConfig, key: str, **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from error
+        target = str(node.get("_target_"))
+        kind = target.rpartition(".")[2]
         if isinstance(cause, ImportError):
-            raise ConfigError(key, str(node.get("_target_")).rpartition(".")[2], to_install(cause)) from error
+            raise ConfigError(key, kind, to_install(cause)) from error
         if isinstance(cause, MisconfigurationException | ValueError | TypeError | RuntimeError | OverflowError):
             reason = " ".join(str(cause).split())
             if "backend" in reason:
                 reason += " Use trainer.accelerator=cpu, or auto"
                 raise ConfigError("trainer.accelerator", node.accelerator, reason) from error
-            raise ConfigError(key, str(node.get("_target_")).rpartition(".")[2], reason) from error
+            raise ConfigError(key, kind, reason) from error
+        if cause is not None and not target.startswith(f"{OURS}."):  # a bug of theirs, in one line that says where
+            raise ConfigError(key, kind, f"{raised_by(cause, target)} when it was made") from error
         raise
 
 
@@ -131,6 +137,8 @@ def build_model(config: DictConfig, image_shape: ImageShape, at_most: int = LARG
         make = build(config.model, "model", _partial_=True, **shape)
         try:
             model = make(**parts)
+        except PartError as error:
+            raise ConfigError(error.part, type(parts[error.part]).__name__, str(error)) from error
         except (ValueError, RuntimeError, TypeError, AttributeError) as error:
             if shape:  # its networks are its own, and so are the sizes that do not fit
                 raise ConfigError("model", shown("model._target_", config.model._target_), str(error)) from error

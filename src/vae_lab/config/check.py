@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from vae_lab.annotations import CodeLength, ImageShape, NotNegative, Positive, Seed, Size, Sizes
+from vae_lab.config.hints import hints_of
 from vae_lab.config.keys import check_keys, did_you_mean, primary
 from vae_lab.config.served import check_served
 from vae_lab.config.settings import NESTED, choices, leaves, shown
@@ -289,26 +290,6 @@ def check_arguments(key: str, target: str, arguments: dict[str, Any]) -> None:
             raise ConfigError(f"{key}.{name}", value, f"{target} takes no such argument{meant}")
         if name in hints and f"{key}.{name}" not in LIMITS and not _is_part(value):
             _check_value(f"{key}.{name}", value, hints[name])
-
-
-def hints_of(found: Any) -> dict[str, Any]:
-    """The annotations of a class or function, with those of the classes that its ``**options`` go to.
-
-    None where those of another package refer to what cannot be looked up.
-    """
-    try:
-        if not inspect.isclass(found):
-            return typing.get_type_hints(found, include_extras=True)
-        hints: dict[str, Any] = {}
-        for kind in inspect.getmro(found):
-            if "__init__" in vars(kind):
-                hints = typing.get_type_hints(kind.__init__, include_extras=True) | hints  # type: ignore[misc]
-                parameters = inspect.signature(kind).parameters.values()
-                if not any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-                    break
-        return hints
-    except (NameError, TypeError, AttributeError, ValueError):
-        return {}
 
 
 def _check_value(key: str, value: Any, allowed: Any) -> None:

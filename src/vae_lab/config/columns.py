@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Union
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lab.config.check import LIMITS, hints_of
+from vae_lab.config.check import LIMITS
+from vae_lab.config.hints import hints_of
 from vae_lab.config.settings import APART, CLASS, Leaves, follows, name_of, settings_of, shown
 from vae_lab.paths import CONF
 

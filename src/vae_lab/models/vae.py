@@ -11,6 +11,7 @@ from vae_lab.inference import Amortized, Inference
 from vae_lab.likelihoods import Likelihood
 from vae_lab.models.decoded import DecodedCodes
 from vae_lab.models.draws import Draws, Latent
+from vae_lab.models.parts import PartError, first_call
 from vae_lab.priors import Prior
 
 ROUNDS = 3  # of drawing a code and then the rest of an image, until both fit
@@ -55,7 +56,9 @@ class VAE(DecodedCodes):
             raise ValueError(f"the encoder's images are {of_encoder}, the decoder's {self.image_shape}")
         prior.bind(encoder, self.image_shape)
         with torch.no_grad():
-            q, p = encoder(torch.zeros(1, *self.image_shape)), prior()
+            q = first_call("encoder", encoder, torch.zeros(1, *self.image_shape))
+            p = first_call("prior", prior)
+            _check_length(encoder, q)
             if q.event_shape != p.event_shape:
                 raise ValueError(f"the encoder's codes are {tuple(q.event_shape)}, the prior's {tuple(p.event_shape)}")
             image = decoder(torch.zeros(1, *q.event_shape)).event_shape
@@ -111,3 +114,13 @@ class VAE(DecodedCodes):
         for _ in range(ROUNDS):
             x = self._in_order(self.images_given(self.infer(x).sample())).sample_given(x, rows)
         return x
+
+
+def _check_length(encoder: Encoder, q: Distribution) -> None:
+    """Refuse a posterior over codes of another length than it says."""
+    posterior = getattr(encoder, "posterior", None)  # an encoder of another package may have none
+    if posterior is None or q.event_shape == (posterior.latent_dim,):
+        return
+    found = f"its codes have length {q.event_shape[0]}, and its latent_dim is {posterior.latent_dim}"
+    numbers = f"does the network give as many numbers as it asks for, inputs={posterior.inputs}, and are these enough?"
+    raise PartError("encoder", f"its posterior is a {type(posterior).__name__}, and {found}; {numbers}")
