@@ -81,7 +81,7 @@ def test_the_command_says_how_the_project_is_used(tmp_path, monkeypatch, capsys)
 
 
 MISTAKES = {
-    "no folder": ((), "FOLDER"),
+    "no folder": ((), "vae_lab.new: python -m vae_lab.new FOLDER"),
     "two folders": (("a", "b"), "FOLDER"),
     "an option": (("--force",), "FOLDER"),
     "not empty": (("full",), "full: is not empty"),

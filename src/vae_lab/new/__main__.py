@@ -19,7 +19,7 @@ def main() -> None:
         return
     try:
         if len(words) != 1 or words[0].startswith("-"):
-            raise UserError(f"{shlex.join(words) or 'which folder?'}: {USAGE}")
+            raise UserError(f"{shlex.join(words)}: {USAGE}" if words else USAGE)
         folder = Path(expanded(words[0]))
         package = make(folder)
     except (UserError, OSError) as error:
