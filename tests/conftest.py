@@ -1,5 +1,6 @@
 """Fixtures: a fixed seed, a small data set in MNIST's place, and the real MNIST."""
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +13,12 @@ from vae_lab.data import MNISTDataModule
 from vae_lab.data import mnist_files as files
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """What the imports made stays: to look for garbage in it takes a tenth of the tests' time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -145,6 +145,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint_of_that_moment(
     assert figures(here / "outputs" / "runs" / "moved") == alone[0]
 
 
+@pytest.mark.slow  # twenty seconds, for four processes that start
 def test_a_signal_to_one_of_two_processes_ends_both(here, mnist_root):
     several = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.max_epochs=1000", "hydra.run.dir=run")
     process = start(*RUN, *several, folder=here, root=mnist_root)

@@ -121,15 +121,14 @@ def test_a_finished_sweep_is_looked_through_at_once(sweep, program):
 
 def test_parallel_runs_give_what_serial_ones_give(sweep, program, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    arguments = ("-m", "hydra/launcher=parallel", "sweep_dir=sweep", "loss.coeff=0.5,2", "optimizer.lr=1e-3,1e30")
+    arguments = ("-m", "hydra/launcher=parallel", "sweep_dir=sweep", "loss.coeff=2", "optimizer.lr=1e-3,1e30")
     done = program(*arguments, "hydra.launcher.n_jobs=2", folder=tmp_path, starts=start)
     assert done.returncode == 1
-    for name in GOOD:
-        told = (tmp_path / "sweep" / name / "run.log").read_text()
-        assert "memory: the data set takes 55 MB of cpu in this process, as in each of the 2 that run at once" in told
-        assert figures(tmp_path / "sweep" / name) == figures(sweep[0] / name)
-    for name in BAD:
-        assert f"failed: {name}: training stopped" in done.stdout
+    good = tmp_path / "sweep" / "optimizer.lr=0.001"
+    told = (good / "run.log").read_text()
+    assert "memory: the data set takes 55 MB of cpu in this process, as in each of the 2 that run at once" in told
+    assert figures(good) == figures(sweep[0] / GOOD[1])
+    assert "failed: optimizer.lr=1e+30: training stopped" in done.stdout
 
 
 def test_an_unexpected_error_leaves_its_traceback_in_the_log(tmp_path):
@@ -195,18 +194,18 @@ def test_a_search_ends_bad_runs_early_and_goes_on(program, tmp_path):
     pytest.importorskip("optuna", minversion="5")
     space = ("loss.samples=1", "optimizer.lr=tag(log, interval(1e-8, 1e-2))", "hydra.sweeper.sampler.seed=1")
     early = ("callbacks.pruning.after_runs=2", "callbacks.pruning.after_epochs=1", "trainer.max_epochs=6")
-    arguments = ("sweep=search", "sweep_dir=search", "hydra.sweeper.n_trials=8", *space, *early)
+    arguments = ("sweep=search", "sweep_dir=search", "hydra.sweeper.n_trials=6", *space, *early)
     done = program(*arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     found = [figures(run) for run in runs(tmp_path / "search").values()]
-    assert len(found) == 8
+    assert len(found) == 6
     assert {metrics["epochs"] for metrics in found} > {6}
     best = min(found, key=lambda metrics: metrics["best/nelbo"])
     assert best["epochs"] == 6
     assert f"Best value: {best['best/nelbo']}" in done.stdout
     more = ("hydra.sweeper.n_trials=1", "hydra.sweeper.sampler.seed=2")
     assert program(*arguments, *more, folder=tmp_path).returncode == 0
-    assert len(runs(tmp_path / "search")) == 9
+    assert len(runs(tmp_path / "search")) == 7
 
 
 def test_a_search_has_one_process_at_a_time(program, tmp_path):

@@ -158,10 +158,11 @@ def read_for_command(
         ConfigError: if an override would change what the run is.
         RunFolderError: if the config is missing or damaged.
     """
+    check_overrides([override for override in overrides if key_of(override) != "data"], allowed, reason)
     saved = read_config(folder, trust, with_loggers=with_loggers)
     own = f"data={parts_of(saved)['data']}"
     given = [override for override in overrides if override != own]
-    check_overrides(given, allowed, reason)
+    check_overrides(given, allowed, reason)  # another choice of data
     return saved, given
 
 
