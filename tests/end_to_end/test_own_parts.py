@@ -264,3 +264,82 @@ def test_a_file_of_a_search_path_that_ours_would_hide_is_refused(lab):
     (lab / "conf" / "prior" / "mixture.yaml").write_text(PRIOR)
     answer = call("hydra.searchpath=[file://conf]", "prior=mixture", *TINY)
     assert (answer.code, "vae_lab's own config of this name would be used" in answer.err) == (2, True)
+
+
+FIGURES = """
+from matplotlib.figure import Figure
+from vae_lab.training.figures import FigureCallback
+
+class Whole(FigureCallback):
+    name = "mine"
+
+    def draw(self, model, data):
+        figure = Figure(figsize=(2, 2))
+        figure.subplots().plot([0, 1])
+        return figure
+
+class Raises(Whole):
+    name = "raises"
+
+    def draw(self, model, data):
+        return data.no_such_images
+
+class Nothing(Whole):
+    name = "nothing"
+
+    def draw(self, model, data):
+        super().draw(model, data)
+
+class NoName(FigureCallback):
+    def draw(self, model, data):
+        return Figure()
+
+class NoDraw(FigureCallback):
+    name = "empty"
+"""
+
+
+def test_a_figure_of_ones_own_that_raises_is_left_out_with_its_line_and_the_run_ends_well(lab):
+    (lab / "mylab.py").write_text(FIGURES)
+    words = [f"+callbacks.{kind.lower()}._target_=mylab.{kind}" for kind in ("Raises", "Nothing", "Whole")]
+    run = trained(*words)
+    assert (run / "figures" / "mine.png").exists()
+    assert (run / "metrics.json").exists()
+    told = (run / "run.log").read_text()
+    assert "raises: left out, raised AttributeError (" in told
+    assert "in mylab.py, line 17, when it was drawn" in told
+    assert "nothing: left out, raised TypeError (draw must return a matplotlib Figure" in told
+
+
+@pytest.mark.parametrize(("kind", "lacks"), [("NoName", "has no name"), ("NoDraw", "has no draw(model, data)")])
+def test_a_figure_of_ones_own_that_lacks_something_is_refused_before_the_run(lab, kind, lacks):
+    (lab / "mylab.py").write_text(FIGURES)
+    answer = call(*TINY, f"+callbacks.mine._target_=mylab.{kind}", "hydra.run.dir=run")
+    assert answer.code == 2
+    assert answer.err.startswith(f"vae_lab: callbacks={kind}: {lacks}")
+    assert not (lab / "run").exists()
+
+
+LOSSES = {
+    "return x.sum()": "forward gave a Tensor, and must give a vae_lab.losses.Outcome",
+    "return Outcome(x.flatten(1).sum(1), {})": "forward gave a loss of shape (2,), and must give one number",
+    "return Outcome(x.sum(), {})": "forward gave a loss without a gradient",
+    "return Outcome(next(model.parameters()).sum(), {'mine': x.sum()})": "forward gave a figure mine that is not one",
+    "return x.no_such": "raised AttributeError ('Tensor' object has no attribute 'no_such') in mylab.py, line 5,",
+}
+
+
+@pytest.mark.parametrize("body", LOSSES)
+def test_a_loss_of_ones_own_that_cannot_train_is_refused_before_the_run(lab, body):
+    head = "from vae_lab.losses import Loss, Outcome\n\nclass Mine(Loss):\n"
+    (lab / "mylab.py").write_text(
+        f"{head}    def forward(self, model, x, weight=None, stage='model'):\n        {body}\n"
+    )
+    (lab / "conf" / "loss").mkdir()
+    (lab / "conf" / "loss" / "mine.yaml").write_text("_target_: mylab.Mine\n")
+    answer = call("--config-dir", "conf", "loss=mine", *TINY, "hydra.run.dir=run")
+    assert answer.code == 2
+    (line,) = answer.err.splitlines()
+    assert line.startswith("vae_lab: loss=Mine: ")
+    assert LOSSES[body] in line
+    assert not (lab / "run").exists()

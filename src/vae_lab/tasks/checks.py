@@ -9,8 +9,10 @@ from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import ConfigError, reason_of
+from vae_lab.errors import ConfigError, UserError, raised_by, reason_of
 from vae_lab.figures.quantities import quantity_of
+from vae_lab.losses import Outcome
+from vae_lab.losses.base import trial_images
 from vae_lab.randomness import fixed_noise
 from vae_lab.training import hardware
 from vae_lab.training.figures import FigureCallback
@@ -40,7 +42,9 @@ def check_before_training(config: DictConfig, trainer: Trainer, training: Traini
         measurement.check(data)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, FigureCallback):
+            _check_is_whole(callback)
             callback.check(training.model, data)
+    _check_own_loss(training)
     _check_criterion(config, trainer, training, validates)
     _check_monitored(config, training, validates)
     _check_graphs(config, trainer, training)
@@ -49,6 +53,46 @@ def check_before_training(config: DictConfig, trainer: Trainer, training: Traini
         raise ConfigError("compile", True, "a compiled graph would leave out a part of this loss's gradient; use false")
     if config.get("compile") and (reason := hardware.why_not_compiled(trainer.strategy.root_device)):
         raise ConfigError("compile", True, f"the compiler does not work here ({reason}); use false")
+
+
+def _check_is_whole(callback: FigureCallback) -> None:
+    """Refuse a figure of another package without what each has of its own."""
+    kind = type(callback)
+    if not isinstance(getattr(callback, "name", None), str):
+        raise ConfigError("callbacks", kind.__name__, 'has no name; give the class name = "…", that of its file')
+    if kind.draw is FigureCallback.draw:
+        raise ConfigError("callbacks", kind.__name__, "has no draw(model, data) of its own, which returns the figure")
+
+
+def _check_own_loss(training: Training) -> None:
+    """Try a loss of another package with two images, and refuse one whose steps would fail."""
+    model, loss = training.model, training.loss
+    kind, module = type(loss).__name__, type(loss).__module__
+    if module.startswith("vae_lab."):
+        return
+    for stage in loss.stages(model):
+        try:
+            with trial_images(model) as x, torch.enable_grad():
+                found = loss(model, x.repeat(2, 1, 1, 1), 1.0, stage.name)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a class of another package does
+            reason = f"{raised_by(error, module)} for forward(model, x, weight, stage)"
+            raise ConfigError("loss", kind, reason) from error
+        if wrong := _not_an_outcome(found):
+            raise ConfigError("loss", kind, f"forward {wrong}")
+
+
+def _not_an_outcome(found: object) -> str | None:
+    """Why it is not what a loss must give for two images; None where it is."""
+    if not isinstance(found, Outcome):
+        return f"gave a {type(found).__name__}, and must give a vae_lab.losses.Outcome(loss, figures)"
+    if found.loss.shape != ():
+        return f"gave a loss of shape {tuple(found.loss.shape)}, and must give one number, (); take its mean"
+    if not found.loss.requires_grad:
+        return "gave a loss without a gradient; is something detached, or computed in no_grad?"
+    odd = [name for name, figure in found.figures.items() if figure.shape != (2,)]
+    return f"gave a figure {odd[0]} that is not one number for each image, (batch,)" if odd else None
 
 
 def _check_graphs(config: DictConfig, trainer: Trainer, training: Training) -> None:
