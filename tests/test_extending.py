@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from helpers import SHAPE, digits, trainer
+from helpers import SHAPE, digits, small_vae, trainer
 from vae_lab.decoders import MLPDecoder
 from vae_lab.encoders import MLPEncoder
 from vae_lab.errors import NotOffered
@@ -106,6 +106,19 @@ def test_a_model_of_another_kind_trains_and_what_it_lacks_is_left_out(mylab, tmp
     x = small_data.test_images[:4]
     exact = mylab.Chain(model.logits.expand(4, *SHAPE), model.weight).log_prob(x)
     torch.testing.assert_close(model.log_prob(x, k=7), exact)
+
+
+def test_a_loss_and_a_figure_of_ones_own(mylab, tmp_path, small_data):
+    model = small_vae()
+    fit = fitted(
+        model, mylab.Capacity(gamma=30.0, capacity=4.0), tmp_path, small_data, callbacks=[mylab.CodeHistogram()]
+    )
+    fit.test(Training(model, KL()), small_data, verbose=False)
+    assert (tmp_path / "figures" / "code_histogram.png").exists()
+    x = small_data.test_images[:5].float() / 255
+    found = mylab.Capacity(gamma=2.0, capacity=3.0)(model, x)
+    expected = found.figures["reconstruction"] + 2 * (found.figures["kl"] - 3).abs()
+    torch.testing.assert_close(found.loss, expected.mean())
 
 
 def test_a_plain_loader_trains_it_too(mylab, tmp_path):
