@@ -1,8 +1,11 @@
 """A latent space that a page or a widget asks: the answers, who may ask, and that nothing is written."""
 
 import base64
+import html
 import http.client
 import json
+import shutil
+import subprocess
 import threading
 import urllib.parse
 from contextlib import closing, contextmanager
@@ -15,13 +18,15 @@ from helpers import SHAPE, call, digits, small_vae
 from test_by_hand import composed
 from vae_lab.config.build import build_model
 from vae_lab.errors import ConfigError, NotOffered, UserError
+from vae_lab.evaluation.dimensions import kl_of_dimensions
+from vae_lab.exploring import server as server_file
 from vae_lab.exploring.space import LatentSpace, QuestionError
 
 IMAGES, LABELS = digits(40)
 
 
 def space(latent: int = 3) -> LatentSpace:
-    return LatentSpace(small_vae(latent), IMAGES / 255, LABELS, [str(label) for label in range(10)], IMAGES)
+    return LatentSpace(small_vae(latent), IMAGES / 255, LABELS, [str(label) for label in range(10)], IMAGES, "a run")
 
 
 def pixels(text: str) -> torch.Tensor:
@@ -34,21 +39,42 @@ def test_the_image_of_a_code_is_the_decoded_one():
     found = explored.answer({"ask": "decode", "z": z})
     expected = explored.model.decode(torch.tensor(z))
     torch.testing.assert_close(pixels(found["image"]), expected, atol=1 / 255, rtol=0)
-    assert found["z"] == z
 
 
-def test_a_point_of_the_plane_has_the_code_that_lies_there():
+def test_the_points_are_the_codes_in_the_plane_that_the_page_is_told():
     explored = space()
-    found = explored.answer({"ask": "plane", "x": 0.7, "y": -0.3})
-    assert found["at"] == pytest.approx([0.7, -0.3], abs=1e-4)
-    torch.testing.assert_close(
-        torch.tensor(found["z"]), explored.plane.centre + torch.tensor([0.7, -0.3]) @ explored.plane.axes
-    )
     facts = explored.answer({"ask": "overview"})
     points = torch.frombuffer(bytearray(base64.b64decode(facts["points"])), dtype=torch.float32).view(-1, 2)
-    torch.testing.assert_close(points, explored.plane.coordinates(explored.codes))
+    off = explored.codes - torch.tensor(facts["centre"]) - points @ torch.tensor(facts["axes"])
+    torch.testing.assert_close(off @ torch.tensor(facts["axes"]).T, torch.zeros(40, 2), atol=1e-4, rtol=0)
     assert facts["labels"] == LABELS.tolist()
     assert len(facts["low"]) == len(facts["high"]) == len(facts["code"]) == 3
+    assert facts["points_are"] == "codes of 40 test images"
+
+
+def test_the_most_active_dimension_comes_first_with_its_kl():
+    explored = space()
+    facts = explored.answer({"ask": "overview"})
+    (kls,) = kl_of_dimensions(explored.model, explored.images)
+    assert facts["activity"] == pytest.approx(kls.tolist())
+    assert facts["activity_is"] == "KL in nats"
+    assert [facts["activity"][i] for i in facts["order"]] == sorted(facts["activity"], reverse=True)
+    assert facts["dimensions"] == ["z₁", "z₂", "z₃"]
+
+
+@pytest.mark.parametrize("latent", [1, 2, 3])
+def test_one_image_is_enough(latent):
+    explored = LatentSpace(small_vae(latent), IMAGES[:1] / 255)
+    facts = json.loads(json.dumps(explored.answer({"ask": "overview"}), allow_nan=False))
+    assert (facts["count"], facts["points_are"], len(facts["axes"])) == (1, "codes of 1 test image", 2)
+
+
+def test_a_model_that_diverged_is_refused():
+    model = small_vae()
+    for weights in model.parameters():
+        weights.data.fill_(torch.nan)
+    with pytest.raises(UserError, match="diverged"):
+        LatentSpace(model, IMAGES / 255)
 
 
 def test_a_test_image_comes_with_its_code_and_label():
@@ -81,7 +107,8 @@ def test_the_nearest_training_image_is_found():
 def test_a_model_without_an_encoder_shows_draws_and_one_without_codes_is_refused():
     small = ("hidden_dims=[8,8]", "latent_dim=3")
     facts = LatentSpace(build_model(composed("model=gan", *small), SHAPE), IMAGES / 255).answer({"ask": "overview"})
-    assert (facts["count"], facts["points_are"]) == (0, "draws of the prior")
+    assert (facts["count"], facts["points_are"]) == (0, "codes of 2,000 draws of the prior")
+    assert (facts["order"], facts["activity"]) == ([0, 1, 2], None)
     model = composed("model=autoregressive", "decoder=pixelcnn", "decoder.layers=2", "decoder.width=4")
     with pytest.raises(NotOffered, match="codes"):
         LatentSpace(build_model(model, SHAPE), IMAGES / 255)
@@ -92,11 +119,10 @@ BAD = [
         {"ask": "decode", "z": z}
         for z in (None, [], [1.0], [1, 2, "3"], [1, 2, float("nan")], [1, 2, 1e9], [1, 2, True])
     ),
-    *({"ask": "plane", "x": x, "y": 0} for x in (None, "1", float("inf"))),
     *({"ask": "image", "index": index} for index in (-1, 40, 1.5, True, None)),
     *({"ask": "sample", "n": n, "seed": 0, "temperature": 1} for n in (0, 65, 10**9)),
     {"ask": "sample", "n": 1, "seed": -1, "temperature": 1},
-    {"ask": "sample", "n": 1, "seed": 0, "temperature": 5},
+    *({"ask": "sample", "n": 1, "seed": 0, "temperature": heat} for heat in (5, -1, None, "1", float("nan"))),
     *({"ask": ask} for ask in ("answer", "__init__", None, [], {})),
     {},
     [],
@@ -180,7 +206,7 @@ def test_bad_questions_do_no_harm_to_the_server():
         ):
             assert request(server, body=body, **token)[0] == 400
         assert request(server, body="x" * 2_000_000, **token)[0] == 413
-        assert json.loads(request(server, body='{"ask": "plane", "x": 0, "y": 1}', **token)[1])["image"]
+        assert json.loads(request(server, body='{"ask": "decode", "z": [0, 0, 1]}', **token)[1])["image"]
 
 
 def test_a_port_that_is_taken_is_named():
@@ -188,6 +214,50 @@ def test_a_port_that_is_taken_is_named():
 
     with served() as server, pytest.raises(ConfigError, match=f"explore.port={server.port}: cannot be used"):
         Server(space(), server.port)
+
+
+# --- the page -----------------------------------------------------------------------------------------------------
+
+# says in the page's title what a user would see, before and after the program ends
+USER = """
+const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+const all = (which) => [...document.querySelectorAll(which)], one = (which) => document.querySelector(which);
+const pixels = () => one(".large").getContext("2d").getImageData(0, 0, 28, 28).data.join();
+(async () => {
+  while (!one(".sample")) await wait(10);
+  await wait(200);
+  const seen = { heading: one("h1").textContent, sliders: all(".sliders span").map((node) => node.textContent) };
+  const mean = pixels(), dot = one(".dot").style.left;
+  one(".frame").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", shiftKey: true }));
+  await wait(200);
+  seen.moved = [pixels() !== mean, one(".dot").style.left !== dot, one(".error").textContent];
+  one(".sliders input").value = 100;
+  one(".sliders input").dispatchEvent(new Event("input"));
+  await wait(200);
+  seen.code = all(".sliders output").map((node) => node.textContent);
+  window.fetch = () => Promise.reject(new TypeError("refused")); // as where nobody listens
+  one(".head button").click();
+  await wait(100);
+  seen.error = one(".error").textContent;
+  document.title = "seen " + JSON.stringify(seen);
+})();
+"""
+
+
+def test_a_page_in_a_browser_shows_what_its_user_asks_for(monkeypatch):
+    browser = shutil.which("chromium") or shutil.which("google-chrome") or pytest.skip("no browser")
+    page_of = server_file.page_of
+    monkeypatch.setattr(server_file, "page_of", lambda nonce: page_of(nonce).replace("</script>", USER + "</script>"))
+    words = ["--headless", "--no-sandbox", "--virtual-time-budget=8000", "--dump-dom"]
+    with served() as server:
+        page = subprocess.run([browser, *words, server.url], capture_output=True, text=True, timeout=60).stdout
+        facts = json.loads(request(server, **{"X-Token": server.token})[1])
+    seen = json.loads(html.unescape(page.partition("<title>seen ")[2].partition("</title>")[0]))
+    assert seen["heading"] == "latent space of a run"
+    assert seen["sliders"] == [f"{facts['dimensions'][i]} · {facts['activity'][i]:.2f}" for i in facts["order"]]
+    assert seen["moved"] == [True, True, ""]
+    assert float(seen["code"][0]) == pytest.approx(facts["high"][facts["order"][0]], abs=0.01)
+    assert "the program has ended" in seen["error"]
 
 
 # --- the task -----------------------------------------------------------------------------------------------------

@@ -1,11 +1,38 @@
 """Which latent dimensions say something of the image."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from vae_lab.errors import NotOffered
 from vae_lab.models import Model
+
+
+class Activity(NamedTuple):
+    """How much each latent dimension says of the image."""
+
+    values: Tensor
+    """A number for each dimension of the joint code, (latent,), on the CPU."""
+    name: str
+    """What the numbers are, in short."""
+    measure: str
+    """What the numbers are, with their unit."""
+
+
+def activity_of_dimensions(model: Model, x: Tensor) -> Activity:
+    """The KL of each latent dimension in nats; where it has no such part, the standard deviation of the images' codes.
+
+    Args:
+        model: a model with an encoder.
+        x: images, (batch, channels, height, width), binarized as in training.
+    """
+    try:
+        return Activity(torch.cat(kl_of_dimensions(model, x)), "KL", "KL in nats")
+    except NotOffered:
+        spread = model.encode(x).std(0, correction=min(1, len(x) - 1)).cpu()
+        return Activity(spread, "sd", "sd: standard deviation of the images' codes")
 
 
 @torch.no_grad()

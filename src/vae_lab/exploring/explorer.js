@@ -1,7 +1,9 @@
 // The view of a latent space. `ask(question)` promises the answer: over HTTP in a page, from the kernel in a notebook.
 
 const REST = 400; // milliseconds without a new code, after which the nearest training image is looked for
-const PLAY = 3000; // milliseconds of a walk from one image to the other
+const PLAY = 3000; // milliseconds of a walk from one image to the other, at least
+const STEPS = 12; // images of a walk, at least
+const SLOW = 0.05; // seconds of one image, from which on the page says how long it takes
 
 function add(parent, kind, settings = {}) {
   const node = Object.assign(document.createElement(kind), settings);
@@ -9,8 +11,17 @@ function add(parent, kind, settings = {}) {
   return node;
 }
 
+function button(parent, textContent, pressed) {
+  add(parent, "button", { type: "button", textContent }).addEventListener("click", pressed);
+}
+
 function bytes(text) {
   return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
+// what rounds to zero has no sign
+function written(number) {
+  return number.toFixed(2).replace(/^-(?=[0.]+$)/, "").replace("-", "−");
 }
 
 // One channel is dark on white, as in the figures.
@@ -23,71 +34,19 @@ function paint(canvas, text, [channels, height, width]) {
   Object.assign(canvas, { width, height }).getContext("2d").putImageData(image, 0, 0);
 }
 
-// At most two questions are on their way. Of those that come meanwhile only the last is asked; no answer comes after a
-// later one.
-function latest(ask, show) {
+// At most `most` questions are on their way. Of those that come meanwhile only the last is asked; no answer comes after
+// a later one.
+function latest(ask, show, most = 2) {
   let open = 0, asked = 0, shown = 0, waiting = null;
   return async function next(question) {
-    if (open === 2) { waiting = question; return; }
+    if (open === most) { waiting = question; return; }
     const number = ++asked;
     open += 1;
-    try {
-      const answer = await ask(question);
-      if (number > shown) { shown = number; show(answer); }
-    } finally { open -= 1; }
+    const answer = await ask(question);
+    open -= 1;
+    if (number > shown && !answer.error) { shown = number; show(answer, number === asked && !waiting); }
     if (waiting) { const last = waiting; waiting = null; next(last); }
   };
-}
-
-class Plane {
-  constructor(parent, facts, moved) {
-    add(parent, "h2", { textContent: facts.points_are });
-    const frame = add(parent, "div", { className: "frame" });
-    this.canvas = add(frame, "canvas", { className: "plane", width: 1040, height: 1040 });
-    this.dot = add(frame, "div", { className: "dot" });
-    this.facts = facts;
-    this.points = new Float32Array(bytes(facts.points).buffer);
-    let reach = 0;
-    for (const value of this.points) reach = Math.max(reach, Math.abs(value));
-    this.reach = 1.05 * Math.max(reach, 1);
-    this.scatter();
-    const point = (event) => {
-      const box = this.canvas.getBoundingClientRect();
-      const x = (2 * (event.clientX - box.left) / box.width - 1) * this.reach;
-      const y = (1 - 2 * (event.clientY - box.top) / box.height) * this.reach;
-      moved(x, y);
-    };
-    this.canvas.addEventListener("pointerdown", (event) => { this.canvas.setPointerCapture(event.pointerId); point(event); });
-    this.canvas.addEventListener("pointermove", (event) => { if (event.buttons) point(event); });
-    const names = add(parent, "div", { className: "names" });
-    facts.names.forEach((name, label) => {
-      const entry = add(names, "span");
-      add(entry, "i").style.background = facts.colours[label];
-      entry.append(name);
-    });
-    add(parent, "div", { className: "note", textContent: `across: ${facts.axes[0]}; up: ${facts.axes[1]}. Click or drag.` });
-  }
-
-  place([x, y]) {
-    const half = this.canvas.width / 2;
-    return [half * (1 + x / this.reach), half * (1 - y / this.reach)];
-  }
-
-  scatter() {
-    const context = this.canvas.getContext("2d");
-    context.globalAlpha = 0.55;
-    for (let i = 0; i < this.points.length / 2; i++) {
-      const [x, y] = this.place([this.points[2 * i], this.points[2 * i + 1]]);
-      context.fillStyle = this.facts.labels ? this.facts.colours[this.facts.labels[i]] : "#777";
-      context.fillRect(x - 2, y - 2, 4, 4);
-    }
-  }
-
-  // a node above the canvas: ten thousand points are painted once
-  mark(at) {
-    const [x, y] = this.place(at), share = (value) => `${(100 * value) / this.canvas.width}%`;
-    Object.assign(this.dot.style, { left: share(x), top: share(y) });
-  }
 }
 
 function slider(parent, name, { min, max, value, step = (max - min) / 400 }, moved) {
@@ -95,112 +54,150 @@ function slider(parent, name, { min, max, value, step = (max - min) / 400 }, mov
   add(row, "span", { textContent: name });
   const input = add(row, "input", { type: "range", min, max, step });
   const output = add(row, "output");
-  const show = (number) => { input.value = number; output.textContent = Number(number).toFixed(2); };
-  input.addEventListener("input", () => { output.textContent = Number(input.value).toFixed(2); moved(Number(input.value)); });
+  const show = (number) => { input.value = number; output.textContent = written(number); };
+  input.addEventListener("input", () => {
+    output.textContent = written(Number(input.value));
+    moved(Number(input.value));
+  });
   show(value);
   return { show, value: () => Number(input.value) };
+}
+
+// Sliders of all dimensions, the most active first.
+function sliders(parent, facts, moved) {
+  const box = add(parent, "div", { className: "sliders", tabIndex: -1 }), made = [];
+  for (const i of facts.order) {
+    const activity = facts.activity ? ` · ${facts.activity[i].toFixed(2)}` : "", name = facts.dimensions[i];
+    const range = { min: facts.low[i], max: facts.high[i], value: facts.code[i] };
+    made[i] = slider(box, name + activity, range, (value) => moved(i, value));
+  }
+  return made;
 }
 
 function walk(parent, facts, ask, decode) {
   const ends = [null, null], box = add(parent, "div", { className: "row walk" });
   const pick = async (end, index) => {
-    const found = await ask({ ask: "image", index });
+    const found = await ask({ ask: "image", index: Math.max(0, Math.min(facts.count - 1, Math.round(index) || 0)) });
     if (found.error) return;
     ends[end] = found.z;
-    inputs[end].value = index;
+    inputs[end].value = found.index;
     paint(pictures[end], found.image, facts.shape);
-    pictures[end].title = found.label ?? "";
+    told[end].textContent = found.label === null ? "" : `label ${found.label}`;
   };
-  const inputs = [], pictures = [];
+  const inputs = [], pictures = [], told = [];
   for (const end of [0, 1]) {
-    const side = add(box, "label");
-    pictures.push(add(side, "canvas", { className: "image small" }));
-    add(side, "br");
-    inputs.push(add(side, "input", { type: "number", min: 0, max: facts.count - 1, ariaLabel: `test image ${end + 1}` }));
-    inputs[end].addEventListener("change", () => pick(end, Math.round(Number(inputs[end].value))));
+    const side = add(box, "div", { className: "end" });
+    pictures.push(add(side, "canvas", { className: "image small", title: "take the code of this image" }));
+    const ariaLabel = `index of test image ${end + 1}`;
+    inputs.push(add(side, "input", { type: "number", min: 0, max: facts.count - 1, ariaLabel }));
+    told.push(add(side, "div", { className: "note" }));
+    inputs[end].addEventListener("change", () => pick(end, Number(inputs[end].value)));
+    pictures[end].addEventListener("click", () => { alpha.show(end); between(end); });
   }
   const between = (share) => {
     if (ends[0] && ends[1]) decode(ends[0].map((value, i) => (1 - share) * value + share * ends[1][i]));
   };
-  const right = add(box, "div");
-  const alpha = slider(right, "α", { min: 0, max: 1, value: 0 }, between);
-  const go = (now, from) => {
-    const share = Math.min(1, (now - from) / PLAY);
+  let walks = 0; // a new walk, or a hand at the slider, ends the one before
+  const right = add(box, "div", { className: "end" });
+  const alpha = slider(right, "α", { min: 0, max: 1, value: 0 }, (share) => { walks += 1; between(share); });
+  const go = (now, from, mine) => {
+    if (mine !== walks) return;
+    const share = Math.min(1, (now - from) / Math.max(PLAY, 1000 * STEPS * facts.seconds));
     alpha.show(share);
     between(share);
-    if (share < 1) requestAnimationFrame((later) => go(later, from));
+    if (share < 1) requestAnimationFrame((later) => go(later, from, mine));
   };
-  add(right, "button", { textContent: "walk" }).addEventListener("click", () => requestAnimationFrame((now) => go(now, now)));
-  add(right, "button", { textContent: "other images" }).addEventListener("click", () => {
-    for (const end of [0, 1]) pick(end, Math.floor(Math.random() * facts.count));
+  const buttons = add(right, "div");
+  button(buttons, "walk", () => {
+    const mine = ++walks;
+    requestAnimationFrame((now) => go(now, now, mine));
   });
+  button(buttons, "other images", () => [0, 1].forEach((end) => pick(end, Math.floor(Math.random() * facts.count))));
   pick(0, 0);
-  pick(1, Math.min(1, facts.count - 1));
+  pick(1, 1);
+  return () => { walks += 1; };
 }
 
 function samples(parent, facts, ask, decode) {
   let seed = 0;
-  const grid = document.createElement("div");
-  grid.className = "samples";
   const show = latest(ask, (found) => {
     grid.replaceChildren();
     found.images.forEach((image, i) => {
-      const cell = add(grid, "canvas", { className: "image sample", title: "take this code" });
-      paint(cell, image, facts.shape);
+      const ariaLabel = `take the code of sample ${i + 1}`;
+      const cell = add(grid, "button", { type: "button", className: "sample", title: "take this code", ariaLabel });
+      paint(add(cell, "canvas", { className: "image" }), image, facts.shape);
       cell.addEventListener("click", () => decode(found.codes[i]));
     });
-  });
+  }, 1);
   const row = add(parent, "div", { className: "row walk" });
   const draw = () => show({ ask: "sample", n: 24, seed, temperature: heat.value() });
   const heat = slider(row, "T", { min: 0, max: 2, value: 1, step: 0.01 }, draw);
-  add(row, "button", { textContent: "draw again" }).addEventListener("click", () => { seed += 1; draw(); });
-  parent.append(grid);
+  button(row, "draw again", () => { seed += 1; draw(); });
+  const grid = add(parent, "div", { className: "samples" });
   draw();
+}
+
+function headOfCode(parent, facts, decode) {
+  const n = facts.code.length, order = facts.activity && n > 1 ? `, the most active first (${facts.activity_is})` : "";
+  const head = add(parent, "div", { className: "head" });
+  add(head, "h2", { textContent: `code: ${n} ${n === 1 ? "dimension" : "dimensions"}${order}` });
+  button(head, "to the mean", () => decode(facts.code));
+}
+
+function picture(parent, heading) {
+  const box = add(parent, "div", { className: "picture" });
+  add(box, "h2", { textContent: heading });
+  return [add(box, "canvas", { className: "image large" }), add(box, "div", { className: "note" })];
 }
 
 async function start(parent, ask) {
   const root = add(parent, "div", { className: "vae-explorer" });
+  const error = add(root, "div", { className: "error", role: "alert" });
   const facts = await ask({ ask: "overview" });
-  if (facts.error) { add(root, "div", { className: "error", textContent: facts.error }); return; }
-  const left = add(root, "section"), right = add(root, "section");
-  let timer = null;
-  const near = latest(ask, (found) => {
-    paint(nearest, found.image, facts.shape);
-    other.classList.remove("old");
-    told.textContent = `training image ${found.index}, at a distance of ${found.distance.toFixed(2)} over pixels`;
-  });
-  const show = (found) => {
-    if (found.error) return;
-    paint(image, found.image, facts.shape);
-    plane.mark(found.at);
-    found.z.forEach((value, i) => sliders[i].show(value));
-    if (facts.has_training) {
-      clearTimeout(timer);
-      other.classList.add("old");
-      timer = setTimeout(() => near({ ask: "nearest", z: found.z }), REST);
-    }
+  if (facts.error) { error.textContent = facts.error; return; }
+  const told = async (question) => {
+    const found = await ask(question);
+    error.textContent = found.error ?? "";
+    return found;
   };
-  const next = latest(ask, show), decode = (z) => next({ ask: "decode", z });
-  const plane = new Plane(left, facts, (x, y) => next({ ask: "plane", x, y }));
-  const pictures = add(right, "div", { className: "row" });
-  const one = add(pictures, "div"), other = add(pictures, "div");
-  add(one, "h2", { textContent: `decoded (${facts.images_are})` });
-  const image = add(one, "canvas", { className: "image large" });
-  add(other, "h2", { textContent: facts.has_training ? "nearest training image" : "" });
-  const nearest = add(other, "canvas", { className: "image large", hidden: !facts.has_training });
-  const told = add(other, "div", { className: "note" });
-  const head = add(right, "div", { className: "row walk" });
-  add(head, "h2", { textContent: `code: ${facts.code.length} numbers` });
-  add(head, "button", { textContent: "to the mean" }).addEventListener("click", () => decode(facts.code));
-  const box = add(right, "div", { className: "sliders" });
-  const sliders = facts.code.map((value, i) =>
-    slider(box, `z${String(i + 1).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit])}`, { min: facts.low[i], max: facts.high[i], value }, () => decode(sliders.map((each) => each.value()))));
+  if (facts.title) add(root, "h1", { textContent: `latent space of ${facts.title}` });
+  const columns = add(root, "div", { className: "columns" });
+  const section = (className) => add(columns, "section", { className });
+  const [left, pictures, dimensions, path, below] = ["left", "pictures", "dimensions", "path", "below"].map(section);
+  let code = facts.code, timer = null, stop = () => {};
+  const near = latest(told, (found, isLast) => {
+    paint(nearest, found.image, facts.shape);
+    distance.textContent = `image ${found.index}, ${found.distance.toFixed(2)} away over pixels`;
+    nearest.classList.toggle("waiting", !isLast);
+  }, 1);
+  const next = latest(told, (found, isLast) => {
+    paint(image, found.image, facts.shape);
+    image.classList.toggle("waiting", !isLast);
+    if (!isLast || !facts.has_training) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => near({ ask: "nearest", z: code }), REST);
+  }, facts.seconds < SLOW ? 2 : 1);
+  const decode = (z) => {
+    code = z;
+    made.forEach((each, i) => each.show(z[i]));
+    plane.mark(z);
+    clearTimeout(timer);
+    for (const each of [image, nearest]) each?.classList.add("waiting");
+    next({ ask: "decode", z });
+  };
+  const take = (z) => { stop(); decode(z); };
+  const plane = new Plane(left, facts, take);
+  const [image, note] = picture(pictures, facts.images_are === "draws" ? "decoded image (a draw)" : "decoded image");
+  if (facts.seconds >= SLOW) note.textContent = `this model takes ${facts.seconds.toFixed(1)} s for an image`;
+  const [nearest, distance] = facts.has_training ? picture(pictures, "nearest in training") : [];
+  headOfCode(dimensions, facts, take);
+  const made = sliders(dimensions, facts, (i, value) => take(code.map((old, j) => (j === i ? value : old))));
   if (facts.count > 1) {
-    add(right, "h2", { textContent: "from one test image to another" });
-    walk(right, facts, ask, decode);
+    add(path, "h2", { textContent: "from one test image to another" });
+    stop = walk(path, facts, told, decode);
   }
-  add(left, "h2", { textContent: "samples; T scales their distance from the prior's mean" });
-  samples(left, facts, ask, decode);
+  add(below, "h2", { textContent: "samples; T scales the distance of their codes from the prior's mean" });
+  samples(below, facts, told, take);
   decode(facts.code);
 }
 

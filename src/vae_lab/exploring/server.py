@@ -11,8 +11,10 @@ from vae_lab.errors import ConfigError, UserError, to_install
 from vae_lab.exploring.space import LatentSpace, QuestionError
 
 HERE = Path(__file__).resolve().parent
+STYLES, SCRIPTS = ("explorer.css",), ("plane.js", "explorer.js")
 HOST = "127.0.0.1"
 LONGEST_QUESTION = 1_000_000  # bytes
+QUICK = 0.02  # seconds of one image, up to which nothing else need be answered meanwhile
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -124,9 +126,9 @@ def _application(space: LatentSpace) -> Any:
                 return JSONResponse({"error": "too long"}, 413, headers)
         try:
             question = json.loads(content)
-            # a decoded image takes a millisecond, and another thread makes it two
-            is_slow = isinstance(question, dict) and question.get("ask") in ("nearest", "overview")
-            found = await run_in_threadpool(space.answer, question) if is_slow else space.answer(question)
+            # most decoders take a millisecond for an image, and another thread makes it two
+            is_quick = space.seconds < QUICK and isinstance(question, dict) and question.get("ask") == "decode"
+            found = space.answer(question) if is_quick else await run_in_threadpool(space.answer, question)
             return JSONResponse(found, headers=headers)
         except (ValueError, RecursionError) as error:
             said = str(error) if isinstance(error, QuestionError) else "not a question"
@@ -141,6 +143,10 @@ def page_of(nonce: str) -> str:
     Args:
         nonce: mark of what the browser may use and run.
     """
-    style, script = ((HERE / f"explorer.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    page = (HERE / "page.html").read_text(encoding="utf-8")
-    return page.replace("NONCE", nonce).replace("/* STYLE */", style).replace("/* SCRIPT */", script)
+    page = text_of("page.html").replace("NONCE", nonce)
+    return page.replace("/* STYLE */", text_of(*STYLES)).replace("/* SCRIPT */", text_of(*SCRIPTS))
+
+
+def text_of(*names: str) -> str:
+    """The text of files beside this one, one after the other."""
+    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)

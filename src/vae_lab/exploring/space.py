@@ -3,8 +3,9 @@
 import base64
 import math
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from matplotlib.colors import to_hex
@@ -12,14 +13,17 @@ from torch import Tensor
 
 from vae_lab.data import ImageDataModule
 from vae_lab.data.binarization import scale
-from vae_lab.errors import NotOffered
-from vae_lab.figures.latent import colour_of, latent_plane
+from vae_lab.errors import NotOffered, UserError
+from vae_lab.evaluation.aggregate import evenly
+from vae_lab.evaluation.dimensions import activity_of_dimensions
+from vae_lab.figures.latent import colour_of, latent_plane, name_of_dimension
 from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
 
 POINTS = 10_000  # of the scatter at most
 SAMPLES = 64  # in one answer at most
 HOTTEST = 4.0  # temperature
+CHOSEN = 2000  # images that the activity of the dimensions is measured on, at most
 DRAWS = 2000  # of the prior, where there are no images, and for its mean
 REACH = 4.0  # standard deviations that a slider reaches from the mean
 
@@ -39,9 +43,11 @@ class LatentSpace:
         labels: label of each image, (n,), or None.
         names: name of each label.
         training: training images, among which the nearest is looked for, uint8 (m, channels, height, width), or None.
+        title: what the page is headed by.
 
     Raises:
         NotOffered: if the model has no codes.
+        UserError: if the codes are not finite.
     """
 
     def __init__(
@@ -51,21 +57,35 @@ class LatentSpace:
         labels: Tensor | None = None,
         names: Sequence[str] = (),
         training: Tensor | None = None,
+        title: str = "",
     ) -> None:
-        self.model, self.names, self.training = model.eval(), list(names), training
+        self.model, self.names, self.training, self.title = model.eval(), list(names), training, title
         self._lock = threading.Lock()  # a model is asked one thing at a time
         with fixed_noise(0, model.device), torch.no_grad():
             draws = model.draw_codes(DRAWS)
             self.prior_mean = draws.mean(0)
             self.images, self.labels, self.codes = self._encoded(images, labels, draws)
+        if not self.codes.isfinite().all():
+            raise UserError("the codes are not finite: this model diverged while it was trained")
         self.plane = latent_plane(self.codes)
-        self.at = self.plane.coordinates(self.codes).float().cpu()
+        self.activity = None if self.images is None else activity_of_dimensions(model, evenly(self.images, CHOSEN))
+        self.seconds = self._seconds_of_an_image()
 
     @classmethod
-    def of(cls, model: Model, data: ImageDataModule) -> "LatentSpace":
+    def of(cls, model: Model, data: ImageDataModule, title: str = "") -> "LatentSpace":
         """The latent space of a model with the test and training images of its data, which were read."""
         labels = None if data.labels is None else data.test_labels
-        return cls(model, data.test_images, labels, data.labels or (), data.read()[0][0])
+        return cls(model, data.test_images, labels, data.labels or (), data.read()[0][0], title)
+
+    def _seconds_of_an_image(self) -> float:
+        """Seconds that one image takes; the first one also prepares memory."""
+        taken = list[float]()
+        while len(taken) < 2 and sum(taken) < 1:
+            started = time.perf_counter()
+            with torch.no_grad():
+                self._decoded(self.codes.mean(0))
+            taken.append(time.perf_counter() - started)
+        return taken[-1]
 
     def _encoded(
         self, images: Tensor | None, labels: Tensor | None, draws: Tensor
@@ -91,7 +111,6 @@ class LatentSpace:
         asked: dict[str, Callable[[Mapping[str, Any]], Answer]] = {
             "overview": self._overview,
             "decode": self._decode,
-            "plane": self._at_point,
             "image": self._image,
             "sample": self._sample,
             "nearest": self._nearest,
@@ -103,30 +122,42 @@ class LatentSpace:
             return asked[kind](question)
 
     def _overview(self, _: Mapping[str, Any]) -> Answer:
-        middle, spread = self.codes.mean(0), self.codes.std(0).clamp_min(1e-3)
-        count = max(len(self.names), 1)
+        middle, spread = self.codes.mean(0), self.codes.std(0, correction=0).clamp_min(1e-3)
+        points = self.plane.coordinates(self.codes).float().cpu().contiguous().numpy()
+        names = self.names if self.labels is not None else []
         return {
+            "title": self.title,
             "shape": list(self.model.image_shape),
-            "axes": list(self.plane.names),
-            "points": _encoded(self.at.contiguous().numpy().astype("<f4").tobytes()),
+            "seconds": self.seconds,
+            "images_are": self.model.images_are,
+            "centre": self.plane.centre.tolist(),
+            "axes": self.plane.axes.tolist(),
+            "axis_names": list(self.plane.names),
+            "points": _encoded(points.astype("<f4").tobytes()),
+            "points_are": f"codes of {_count(self.codes, 'draw')} of the prior"
+            if self.images is None
+            else f"codes of {_count(self.codes, 'test image')}",
             "labels": None if self.labels is None else self.labels.tolist(),
-            "names": self.names if self.labels is not None else [],
-            "colours": [to_hex(colour_of(label, count)) for label in range(count)],
+            "names": names,
+            "colours": [to_hex(colour_of(label, len(names))) for label in range(len(names))],
             "count": 0 if self.images is None else len(self.images),
             "has_training": self.training is not None,
             "code": middle.tolist(),
             "low": (middle - REACH * spread).tolist(),
             "high": (middle + REACH * spread).tolist(),
-            "points_are": "draws of the prior" if self.images is None else "codes of test images",
-            "images_are": self.model.images_are,
-        }
+        } | self._dimensions()
+
+    def _dimensions(self) -> Answer:
+        """The latent dimensions: their names, and which is shown first."""
+        names = [name_of_dimension(i) for i in range(self.codes.shape[1])]
+        if self.activity is None:
+            return {"dimensions": names, "order": list(range(len(names))), "activity": None, "activity_is": ""}
+        values, _, measure = self.activity
+        order = values.argsort(descending=True, stable=True).tolist()
+        return {"dimensions": names, "order": order, "activity": values.tolist(), "activity_is": measure}
 
     def _decode(self, question: Mapping[str, Any]) -> Answer:
-        return self._shown(self._code(question.get("z")))
-
-    def _at_point(self, question: Mapping[str, Any]) -> Answer:
-        point = torch.tensor([_number(question, "x"), _number(question, "y")])
-        return self._shown(self.plane.centre + point.to(self.plane.axes) @ self.plane.axes)
+        return {"image": _pixels(self._decoded(self._code(question.get("z"))))}
 
     def _image(self, question: Mapping[str, Any]) -> Answer:
         index = question.get("index")
@@ -134,13 +165,13 @@ class LatentSpace:
             raise QuestionError("index is the number of a test image")
         label = None if self.labels is None else self.names[int(self.labels[index])]
         image = _pixels(self.model.cast(self.images[index]))
-        return self._shown(self.codes[index]) | {"image": image, "label": label}
+        return {"index": index, "z": self.codes[index].tolist(), "image": image, "label": label}
 
     def _sample(self, question: Mapping[str, Any]) -> Answer:
-        n, seed, temperature = question.get("n"), question.get("seed"), _number(question, "temperature")
+        n, seed, temperature = (question.get(name) for name in ("n", "seed", "temperature"))
         if type(n) is not int or not 1 <= n <= SAMPLES or type(seed) is not int or not 0 <= seed < 2**63:
             raise QuestionError(f"n is 1 to {SAMPLES}, and seed a number that is not negative")
-        if not 0 <= temperature <= HOTTEST:
+        if not _is_number(temperature) or not 0 <= temperature <= HOTTEST:
             raise QuestionError(f"temperature is 0 to {HOTTEST:g}")
         with self._lock, fixed_noise(seed, self.model.device):
             codes = self.prior_mean + temperature * (self.model.draw_codes(n) - self.prior_mean)
@@ -157,10 +188,6 @@ class LatentSpace:
         found = scale(self.training[index[0]])
         return {"image": _pixels(found), "distance": distance.item(), "index": index.item()}
 
-    def _shown(self, code: Tensor) -> Answer:
-        at = self.plane.coordinates(code[None])[0].tolist()
-        return {"z": code.tolist(), "at": at, "image": _pixels(self._decoded(code))}
-
     def _decoded(self, code: Tensor) -> Tensor:
         """The image of a code, (channels, height, width); a decoder without a mean draws the same one each time."""
         with self._lock, fixed_noise(0, self.model.device):
@@ -174,15 +201,12 @@ class LatentSpace:
         return torch.tensor(numbers).to(self.codes)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6 and math.isfinite(value)
 
 
-def _number(question: Mapping[str, Any], name: str) -> float:
-    value = question.get(name)
-    if not _is_number(value):
-        raise QuestionError(f"{name} is a number")
-    return float(value)  # type: ignore[arg-type]
+def _count(codes: Tensor, what: str) -> str:
+    return f"{len(codes):,} {what}{'s' * (len(codes) != 1)}"
 
 
 def _pixels(image: Tensor) -> str:

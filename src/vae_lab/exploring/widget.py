@@ -3,7 +3,7 @@
 from typing import Any
 
 from vae_lab.errors import UserError, to_install
-from vae_lab.exploring.server import HERE
+from vae_lab.exploring.server import SCRIPTS, STYLES, text_of
 from vae_lab.exploring.space import LatentSpace, QuestionError
 
 
@@ -24,8 +24,8 @@ def widget_of(space: LatentSpace) -> Any:
     class Explorer(anywidget.AnyWidget):
         """Asks by messages that have a number, and answers them by the same number."""
 
-        _esm = (HERE / "explorer.js").read_text(encoding="utf-8")
-        _css = (HERE / "explorer.css").read_text(encoding="utf-8")
+        _esm = text_of(*SCRIPTS)
+        _css = text_of(*STYLES)
 
         def __init__(self) -> None:
             super().__init__()

@@ -67,6 +67,8 @@ def latent_plane(codes: Tensor) -> Plane:
     if latent <= 2:
         return Plane(codes.new_zeros(latent), torch.eye(2, latent).to(codes), ("z₁", "z₂"))
     centre = codes.mean(0)
+    if len(codes) == 1:
+        codes = codes.expand(2, -1)  # its axes have length 0
     _, lengths, axes = torch.linalg.svd(codes - centre, full_matrices=False)
     axes = axes[:2] * (lengths[:2, None] / len(codes) ** 0.5)
     # an axis and its negative are one axis; the choice must not depend on the library

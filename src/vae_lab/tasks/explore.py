@@ -42,7 +42,7 @@ def explore(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> 
     hardware.set_threads(config.threads)
     data.prepare_data()
     data.setup()
-    server = Server(LatentSpace.of(model, data), config.explore.port)
+    server = Server(LatentSpace.of(model, data, run.path.resolve().name), config.explore.port)
     print(f"\nopen in a browser on this machine (Ctrl-C ends it):\n{server.url}", flush=True)
     if config.explore.browser:
         webbrowser.open(server.url)

@@ -10,7 +10,7 @@ from vae_lab.annotations import Cells, Epochs, ImageCount, Positive, Size
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import ConfigError, NotOffered
 from vae_lab.evaluation.aggregate import evenly
-from vae_lab.evaluation.dimensions import kl_of_dimensions
+from vae_lab.evaluation.dimensions import activity_of_dimensions, kl_of_dimensions
 from vae_lab.figures import images, latent
 from vae_lab.models import Model
 from vae_lab.training.figures.base import FigureCallback
@@ -103,16 +103,12 @@ class Traversals(FigureCallback):
         """A row for each of the most active dimensions."""
         x = data.test_images[self.image]
         chosen = evenly(data.test_images, IMAGES)
-        try:
-            activity, said = torch.cat(kl_of_dimensions(model, chosen)), "KL {:.2f}"
-        except NotOffered:
-            activity, said = model.encode(chosen).std(0).cpu(), "sd {:.2f}"
+        activity, short, measure = activity_of_dimensions(model, chosen)
         order = activity.argsort(descending=True)[: self.n].tolist()
-        names = [f"{latent.name_of_dimension(i)}   {said.format(activity[i])}" for i in order]
+        names = [f"{latent.name_of_dimension(i)}   {short} {activity[i]:.2f}" for i in order]
         reach = self.reach * spread_of_prior(model)
         rows = torch.stack([model.traverse(x, dim, reach, self.steps) for dim in order])
-        note = "KL in nats" if said.startswith("KL") else "sd: standard deviation of the test images' codes"
-        title = f"one latent dimension of test image {self.image} changed ({model.images_are}); {note}"
+        title = f"one latent dimension of test image {self.image} changed ({model.images_are}); {measure}"
         return images.traversals(rows, names, reach, title)
 
 
