@@ -191,6 +191,13 @@ def test_only_the_token_opens_the_page_and_only_for_this_machine():
         assert request(server, "/../page.html", None, "GET", **token)[0] == 404
 
 
+def test_only_port_80_may_be_left_out_of_the_host():
+    assert server_file.Guard(None, "token", 80).hosts == {
+        b"127.0.0.1:80", b"localhost:80", b"127.0.0.1", b"localhost"
+    }  # fmt: skip
+    assert server_file.Guard(None, "token", 8080).hosts == {b"127.0.0.1:8080", b"localhost:8080"}
+
+
 def test_bad_questions_do_no_harm_to_the_server():
     with served() as server:
         token = {"X-Token": server.token}

@@ -167,7 +167,7 @@ async function start(parent, ask) {
   let code = facts.code, timer = null, stop = () => {};
   const near = latest(told, (found, isLast) => {
     paint(nearest, found.image, facts.shape);
-    distance.textContent = `image ${found.index}, ${found.distance.toFixed(2)} away over pixels`;
+    distance.textContent = `image ${found.index}, L² distance ${found.distance.toFixed(2)}`;
     nearest.classList.toggle("waiting", !isLast);
   }, 1);
   const next = latest(told, (found, isLast) => {

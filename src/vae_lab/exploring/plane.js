@@ -63,12 +63,13 @@ class Plane {
 
   scatter() {
     const context = this.canvas.getContext("2d"), { width, height } = this.canvas;
+    const count = this.points.length / 2, size = count > 3000 ? 4 : count > 500 ? 6 : 10;
     context.globalAlpha = 0.55;
-    for (let i = 0; i < this.points.length / 2; i++) {
+    for (let i = 0; i < count; i++) {
       const spread = this.reach * (1.6 * ((i * 0.618034) % 1) - 0.8);
       const [x, y] = this.place([this.points[2 * i], this.isLine ? spread : this.points[2 * i + 1]]);
       context.fillStyle = this.facts.labels ? this.facts.colours[this.facts.labels[i]] : "#777";
-      context.fillRect(width * x - 2, height * y - 2, 4, 4);
+      context.fillRect(width * x - size / 2, height * y - size / 2, size, size);
     }
   }
 

@@ -13,6 +13,7 @@ from vae_lab.exploring.space import LatentSpace, QuestionError
 HERE = Path(__file__).resolve().parent
 STYLES, SCRIPTS = ("explorer.css",), ("plane.js", "explorer.js")
 HOST = "127.0.0.1"
+USUAL_PORT = 80  # browsers leave it out of a host's name
 LONGEST_QUESTION = 1_000_000  # bytes
 QUICK = 0.02  # seconds of one image, up to which nothing else need be answered meanwhile
 
@@ -81,7 +82,10 @@ class Guard:
 
     def __init__(self, application: Any, token: str, port: int) -> None:
         self.application, self.token = application, token.encode()
-        self.hosts = {f"{name}:{port}".encode() for name in (HOST, "localhost")}
+        names = (HOST, "localhost")
+        self.hosts = {f"{name}:{port}".encode() for name in names}
+        if port == USUAL_PORT:
+            self.hosts |= {name.encode() for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
