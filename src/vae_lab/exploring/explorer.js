@@ -164,25 +164,25 @@ async function start(parent, ask) {
   const columns = add(root, "div", { className: "columns" });
   const section = (className) => add(columns, "section", { className });
   const [left, pictures, dimensions, path, below] = ["left", "pictures", "dimensions", "path", "below"].map(section);
-  let code = facts.code, timer = null, stop = () => {};
-  const near = latest(told, (found, isLast) => {
+  let code = facts.code, sought = null, timer = null, stop = () => {};
+  const near = latest(told, (found) => {
     paint(nearest, found.image, facts.shape);
     distance.textContent = `image ${found.index}, L² distance ${found.distance.toFixed(2)}`;
-    nearest.classList.toggle("waiting", !isLast);
+    for (const each of [nearest, distance]) each.classList.toggle("waiting", sought !== code);
   }, 1);
   const next = latest(told, (found, isLast) => {
     paint(image, found.image, facts.shape);
     image.classList.toggle("waiting", !isLast);
     if (!isLast || !facts.has_training) return;
     clearTimeout(timer);
-    timer = setTimeout(() => near({ ask: "nearest", z: code }), REST);
+    timer = setTimeout(() => { sought = code; near({ ask: "nearest", z: code }); }, REST);
   }, facts.seconds < SLOW ? 2 : 1);
   const decode = (z) => {
     code = z;
     made.forEach((each, i) => each.show(z[i]));
     plane.mark(z);
     clearTimeout(timer);
-    for (const each of [image, nearest]) each?.classList.add("waiting");
+    for (const each of [image, nearest, distance]) each?.classList.add("waiting");
     next({ ask: "decode", z });
   };
   const take = (z) => { stop(); decode(z); };
