@@ -150,6 +150,32 @@ function picture(parent, heading) {
   return [add(box, "canvas", { className: "image large" }), add(box, "div", { className: "note" })];
 }
 
+// The decoded image and the training image nearest to it; what it gives shows the code that it is called with.
+function decoded(parent, facts, ask) {
+  let code = null, sought = null, timer = null;
+  const [image, note] = picture(parent, facts.images_are === "draws" ? "decoded image (a draw)" : "decoded image");
+  if (facts.seconds >= SLOW) note.textContent = `this model takes ${facts.seconds.toFixed(1)} s for an image`;
+  const [nearest, distance] = facts.has_training ? picture(parent, "nearest in training") : [];
+  const near = latest(ask, (found) => {
+    paint(nearest, found.image, facts.shape);
+    distance.textContent = `image ${found.index}, L² distance ${found.distance.toFixed(2)}`;
+    for (const each of [nearest, distance]) each.classList.toggle("waiting", sought !== code);
+  }, 1);
+  const next = latest(ask, (found, isLast) => {
+    paint(image, found.image, facts.shape);
+    image.classList.toggle("waiting", !isLast);
+    if (!isLast || !facts.has_training) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => { sought = code; near({ ask: "nearest", z: code }); }, REST);
+  }, facts.seconds < SLOW ? 2 : 1);
+  return (z) => {
+    code = z;
+    clearTimeout(timer);
+    for (const each of [image, nearest, distance]) each?.classList.add("waiting");
+    next({ ask: "decode", z });
+  };
+}
+
 async function start(parent, ask) {
   const root = add(parent, "div", { className: "vae-explorer" });
   const error = add(root, "div", { className: "error", role: "alert" });
@@ -164,32 +190,16 @@ async function start(parent, ask) {
   const columns = add(root, "div", { className: "columns" });
   const section = (className) => add(columns, "section", { className });
   const [left, pictures, dimensions, path, below] = ["left", "pictures", "dimensions", "path", "below"].map(section);
-  let code = facts.code, sought = null, timer = null, stop = () => {};
-  const near = latest(told, (found) => {
-    paint(nearest, found.image, facts.shape);
-    distance.textContent = `image ${found.index}, L² distance ${found.distance.toFixed(2)}`;
-    for (const each of [nearest, distance]) each.classList.toggle("waiting", sought !== code);
-  }, 1);
-  const next = latest(told, (found, isLast) => {
-    paint(image, found.image, facts.shape);
-    image.classList.toggle("waiting", !isLast);
-    if (!isLast || !facts.has_training) return;
-    clearTimeout(timer);
-    timer = setTimeout(() => { sought = code; near({ ask: "nearest", z: code }); }, REST);
-  }, facts.seconds < SLOW ? 2 : 1);
+  let code = facts.code, stop = () => {};
+  const show = decoded(pictures, facts, told);
   const decode = (z) => {
     code = z;
     made.forEach((each, i) => each.show(z[i]));
     plane.mark(z);
-    clearTimeout(timer);
-    for (const each of [image, nearest, distance]) each?.classList.add("waiting");
-    next({ ask: "decode", z });
+    show(z);
   };
   const take = (z) => { stop(); decode(z); };
   const plane = new Plane(left, facts, take);
-  const [image, note] = picture(pictures, facts.images_are === "draws" ? "decoded image (a draw)" : "decoded image");
-  if (facts.seconds >= SLOW) note.textContent = `this model takes ${facts.seconds.toFixed(1)} s for an image`;
-  const [nearest, distance] = facts.has_training ? picture(pictures, "nearest in training") : [];
   headOfCode(dimensions, facts, take);
   const made = sliders(dimensions, facts, (i, value) => take(code.map((old, j) => (j === i ? value : old))));
   if (facts.count > 1) {
