@@ -84,8 +84,7 @@ def space_of(run_dir: str) -> Measured:
     model, data = read_model(run, saved), build_data(saved)
     data.prepare_data()
     data.setup()
-    test_labels = None if data.labels is None else data.test_labels
-    space = Measured(model, data.test_images, test_labels, data.labels or (), data.read()[0][0], run.path.name)
+    space = Measured.of(model, data, run.path.name)
     space.answers, space.found = [], None
     return space
 

@@ -13,6 +13,15 @@ def reason_of(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def is_ours(name: str) -> bool:
+    """Whether a module, or a class by its full name, is one of vae_lab.
+
+    >>> is_ours("vae_lab.priors.Mixture"), is_ours("vae_laboratory.Mixture")
+    (True, False)
+    """
+    return name.startswith("vae_lab.")
+
+
 def raised_by(error: BaseException, module: str) -> str:
     """What a class of another package raised, with the file and the line in that package, on one line.
 

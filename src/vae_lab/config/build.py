@@ -12,9 +12,8 @@ from vae_lab.annotations import ImageShape
 from vae_lab.config.model_size import LARGEST_MODEL, SizeLimit
 from vae_lab.config.settings import shown
 from vae_lab.config.targets import PARTIAL, parts_of_model, takes_image_shape
-from vae_lab.config.trust import OURS
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import ConfigError, UserError, raised_by, to_install
+from vae_lab.errors import ConfigError, UserError, is_ours, raised_by, to_install
 from vae_lab.likelihoods import ContinuousBernoulli
 from vae_lab.losses import NoClosedFormError
 from vae_lab.models import Model
@@ -52,7 +51,7 @@ def build(node: DictConfig, key: str, **arguments: Any) -> Any:
                 reason += " Use trainer.accelerator=cpu, or auto"
                 raise ConfigError("trainer.accelerator", node.accelerator, reason) from error
             raise ConfigError(key, kind, reason) from error
-        if cause is not None and not target.startswith(f"{OURS}."):  # a bug of theirs, in one line that says where
+        if cause is not None and not is_ours(target):  # a bug of theirs, in one line that says where
             raise ConfigError(key, kind, f"{raised_by(cause, target)} when it was made") from error
         raise
 

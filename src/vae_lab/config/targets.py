@@ -15,12 +15,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from vae_lab.config.settings import NESTED
-from vae_lab.config.trust import OURS, Trust, check_names, check_place, needs_no_trust
+from vae_lab.config.trust import Trust, check_names, check_place, needs_no_trust
 from vae_lab.data import ImageDataModule
 from vae_lab.decoders import Decoder
 from vae_lab.discriminators import Discriminator
 from vae_lab.encoders import Encoder
-from vae_lab.errors import ConfigError, reason_of, to_install
+from vae_lab.errors import ConfigError, is_ours, reason_of, to_install
 from vae_lab.inference import Inference
 from vae_lab.likelihoods import Likelihood
 from vae_lab.losses import Loss
@@ -176,7 +176,7 @@ def _check_place(place: Place, trust: Trust | None) -> None:
     key, target, group, is_inside = place
     if not isinstance(target, str) or not (is_inside or group in KINDS):
         raise ConfigError(key, target, NOT_A_PART)
-    if target.startswith(f"{OURS}."):
+    if is_ours(target):
         if not any(_is_offered(of, target) for of in (OUR_TARGETS if is_inside else [group])):
             raise ConfigError(key, target, NOT_A_PART)
         return
@@ -241,8 +241,8 @@ def _check_kind(key: str, target: str, found: Any, group: str) -> None:
         raise ConfigError(key, target, "must be lightning.Trainer; write callbacks and loggers of your own instead")
     if not isinstance(found, type) or not issubclass(found, kind) or (found is kind and group != "trainer"):
         offered_by, _ = OUR_TARGETS.get(group, (None, None))
-        is_ours = kind.__module__.startswith(f"{OURS}.")
-        name = f"{offered_by if is_ours else kind.__module__}.{kind.__name__}"
+        place = offered_by if is_ours(kind.__module__) else kind.__module__
+        name = f"{place}.{kind.__name__}"
         reason = f"must be a class derived from {name}{ALSO.get(group, '')}"
         if group == "data" and isinstance(found, type) and issubclass(found, LightningDataModule):
             reason += NOT_ENOUGH
@@ -273,7 +273,7 @@ def _is_offered(group: str | None, target: str) -> bool:
     offering = importlib.import_module(module)
     found = getattr(offering, name, None)
     origin = str(getattr(found, "__module__", ""))
-    is_listed = name in getattr(offering, "__all__", ()) and origin.startswith("vae_lab.")
+    is_listed = name in getattr(offering, "__all__", ()) and is_ours(origin)
     if origin != module and not is_listed:
         return False  # merely imported there
     if not isinstance(found, type):

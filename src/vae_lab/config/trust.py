@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vae_lab.errors import ConfigError
+from vae_lab.errors import ConfigError, is_ours
 
 OURS = "vae_lab"
 
@@ -122,7 +122,7 @@ def check_names(config: Any, trust: Trust) -> None:
 def needs_no_trust(key: str, name: str) -> bool:
     """Whether it is a name of vae_lab, which is looked at closely elsewhere, or harmless at this place."""
     harmless = HARMLESS.get(key.partition(".")[0])
-    return name.startswith(f"{OURS}.") or (harmless is not None and harmless.fullmatch(name) is not None)
+    return is_ours(name) or (harmless is not None and harmless.fullmatch(name) is not None)
 
 
 def _is_a_package(name: str) -> bool:

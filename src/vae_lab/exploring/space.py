@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any, Self, TypeGuard
 
 import torch
 from matplotlib.colors import to_hex
@@ -72,7 +72,7 @@ class LatentSpace:
         self.seconds = self._seconds_of_an_image()
 
     @classmethod
-    def of(cls, model: Model, data: ImageDataModule, title: str = "") -> "LatentSpace":
+    def of(cls, model: Model, data: ImageDataModule, title: str = "") -> Self:
         """The latent space of a model with the test and training images of its data, which were read."""
         labels = None if data.labels is None else data.test_labels
         return cls(model, data.test_images, labels, data.labels or (), data.read()[0][0], title)

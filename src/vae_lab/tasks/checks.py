@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import ConfigError, UserError, raised_by, reason_of
+from vae_lab.errors import ConfigError, UserError, is_ours, raised_by, reason_of
 from vae_lab.figures.quantities import quantity_of
 from vae_lab.losses import Outcome
 from vae_lab.losses.base import trial_images
@@ -68,7 +68,7 @@ def _check_own_loss(training: Training) -> None:
     """Try a loss of another package with two images, and refuse one whose steps would fail."""
     model, loss = training.model, training.loss
     kind, module = type(loss).__name__, type(loss).__module__
-    if module.startswith("vae_lab."):
+    if is_ours(module):
         return
     for stage in loss.stages(model):
         try:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from vae_lab.annotations import Epochs
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import NotOffered, raised_by
+from vae_lab.errors import NotOffered, is_ours, raised_by
 from vae_lab.figures.style import Form
 from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
@@ -87,7 +87,7 @@ class FigureCallback(Callback):
             return None
         except Exception as error:
             module = type(self).__module__
-            if module.startswith("vae_lab."):
+            if is_ours(module):
                 raise
             # a bug of theirs: it must not cost a trained model its other figures and its metrics
             log.warning("%s: left out, %s when it was drawn", self.name, raised_by(error, module))
