@@ -42,7 +42,6 @@ MODELS = {
     "default": [],
     "notebook": ["experiment=notebook_kl"],
     "conv": ["encoder=conv", "decoder=conv"],
-    "masked decoder": ["decoder.masked_kernel=7"],
 }
 TINY = ["trainer.accelerator=cpu", "data.batch_size=20", "trainer.limit_train_batches=3", "trainer.limit_val_batches=1"]
 TINY += ["trainer.limit_test_batches=1", "data.eval_batch_size=20"]
@@ -90,7 +89,7 @@ def tests(cpu: bool, _: Path) -> list[str]:
 
 
 def speed(cpu: bool, folder: Path) -> list[str]:
-    """Steps per second of four models in four loops, and how busy the device is in ours."""
+    """Steps per second of three models in four loops, and how busy the device is in ours."""
     device, steps = torch.device("cpu" if cpu else "cuda"), 3 if cpu else 300
     epochs = "1" if cpu else "3"
     lines = [

@@ -11,7 +11,7 @@ def fixed_noise(seed: int, device: torch.device) -> Iterator[None]:
     """Draw from a fixed seed inside the block; afterwards the random state is what it was before.
 
     Args:
-        seed: seed of every generator inside the block.
+        seed: seed of the generators of the CPU and of the device inside the block.
         device: device that the numbers are drawn on; its state is kept beside the CPU's.
 
     >>> before = torch.get_rng_state()
@@ -24,5 +24,9 @@ def fixed_noise(seed: int, device: torch.device) -> Iterator[None]:
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        # torch.manual_seed would seed every GPU too, and those that are not kept would stay so
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield

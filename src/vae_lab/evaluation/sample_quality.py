@@ -156,7 +156,8 @@ def relative_to_label(distances: Tensor, labels: Tensor, of_real: Tensor, real_l
     """
     count = int(torch.cat((labels, real_labels)).max()) + 1
     numbers = torch.bincount(real_labels, minlength=count)
-    means = torch.bincount(real_labels, of_real, minlength=count) / numbers
+    # index_add_ and not a weighted bincount, which has no deterministic form on a GPU
+    means = torch.zeros(count, device=of_real.device).index_add_(0, real_labels, of_real) / numbers
     usual = torch.where(numbers > 0, means, of_real.mean())
     return distances / usual[labels]
 

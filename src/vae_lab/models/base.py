@@ -17,6 +17,7 @@ from vae_lab.models.export import export
 from vae_lab.recorded import Recorded
 
 PIXELS_AT_ONCE = 1_568_000  # values of decoded images in memory at once: 6 MB, and some copies of it
+ON_GPU = 8  # times as many on a GPU, which would wait for launches
 
 
 class Model(Recorded, nn.Module):
@@ -325,7 +326,8 @@ class Model(Recorded, nn.Module):
     def at_once(self) -> int:
         """Number of images that may be decoded together."""
         outputs = self.likelihood_of_pixels.outputs if self.likelihood_of_pixels else 1
-        return max(1, PIXELS_AT_ONCE // (outputs * math.prod(self.image_shape)))
+        pixels = PIXELS_AT_ONCE * (ON_GPU if self.device.type == "cuda" else 1)
+        return max(1, pixels // (outputs * math.prod(self.image_shape)))
 
     @property
     def device(self) -> torch.device:
