@@ -1,5 +1,7 @@
 """Decoders give a distribution over images for codes of every shape."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -20,6 +22,12 @@ LIKELIHOODS = [
 DECODERS = {
     "mlp": lambda latent_dim, likelihood: MLPDecoder(latent_dim, [24, 12], likelihood, SHAPE),
     "conv": lambda latent_dim, likelihood: ConvDecoder(latent_dim, [4, 6], likelihood, SHAPE),
+    "conv with batch norm": lambda latent_dim, likelihood: ConvDecoder(
+        latent_dim, [4, 6], likelihood, SHAPE, norm="batch"
+    ),
+    "conv with group norm": lambda latent_dim, likelihood: ConvDecoder(
+        latent_dim, [4, 6], likelihood, SHAPE, norm="group"
+    ),
     "resnet": lambda latent_dim, likelihood: ResNetDecoder(latent_dim, [4, 6], likelihood, SHAPE),
     "mlp with layer norm": lambda latent_dim, likelihood: MLPDecoder(
         latent_dim, [24], likelihood, SHAPE, layer_norm=True
@@ -80,6 +88,21 @@ def test_transposed_convolutions_give_back_every_size(size, channels, kernel, st
 def test_too_many_convolutions_are_refused():
     with pytest.raises(ValueError, match="leave nothing of 28 pixels"):
         ConvDecoder(2, [4] * 6, Bernoulli(), SHAPE)
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_maps_are_normalised_before_each_convolution(norm):
+    seen, decoder = [], ConvDecoder(3, [8, 16], Bernoulli(), SHAPE, norm=norm)
+    for before, layer in itertools.pairwise(decoder.net):
+        if isinstance(layer, nn.ReLU):
+            before.register_forward_hook(lambda _, __, maps: seen.append(maps))
+    decoder(5 + 9 * torch.randn(64, 3))
+    assert [maps.shape[1:] for maps in seen] == [(16, 7, 7), (8, 14, 14)]
+    over = (0, 2, 3) if norm == "batch" else (2, 3, 4)
+    for maps in seen:
+        parts = maps if norm == "batch" else maps.unflatten(1, (-1, 4))
+        torch.testing.assert_close(parts.mean(over), torch.zeros_like(parts.mean(over)), rtol=0, atol=1e-4)
+        torch.testing.assert_close(parts.std(over), torch.ones_like(parts.std(over)), rtol=0, atol=1e-2)
 
 
 def test_the_default_sizes_are_the_sheets():

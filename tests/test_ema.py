@@ -6,9 +6,15 @@ import pytest
 import torch
 from lightning import Callback
 
-from helpers import TINY, call, small_training, small_vae, trainer
+from helpers import SHAPE, TINY, call, small_training, small_vae, trainer
 from vae_lab.config.saved import load
+from vae_lab.decoders import ConvDecoder
+from vae_lab.encoders import MLPEncoder
 from vae_lab.errors import UserError
+from vae_lab.likelihoods import Bernoulli
+from vae_lab.losses import KL
+from vae_lab.models import VAE
+from vae_lab.priors import StandardNormal
 from vae_lab.training.average import Average
 from vae_lab.training.checkpoints import BestCheckpoint, LastCheckpoint
 from vae_lab.training.module import Training
@@ -111,6 +117,19 @@ def test_a_model_says_which_weights_are_averaged(tmp_path, small_data, monkeypat
     trainer(tmp_path, callbacks=[recorder]).fit(training, small_data)
     for name, value in training.state_dict().items():
         assert torch.equal(value.double(), recorder.seen[-1][name]) == name.startswith("encoder."), name
+
+
+def test_what_batch_normalisation_saw_is_averaged_with_its_weights(tmp_path, small_data):
+    decoder = ConvDecoder(2, [4, 6], Bernoulli(), SHAPE, norm="batch")
+    model = VAE(MLPEncoder(2, [16], SHAPE), decoder, StandardNormal(2))
+    start = {name: value.double().clone() for name, value in model.state_dict().items()}
+    training, recorder = Training(model, KL(), ema=DECAY), Recorder()
+    trainer(tmp_path, callbacks=[recorder]).fit(training, small_data)
+    statistics = [name for name in start if "running" in name]
+    assert len(statistics) == 4
+    for name in statistics:
+        expected = by_hand(start[name], [weights[name] for weights in recorder.seen])
+        torch.testing.assert_close(training.model.state_dict()[name].double(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_what_cannot_be_averaged_is_refused(tmp_path, small_data):

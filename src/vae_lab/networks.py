@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 Activation = Literal["relu", "elu", "silu", "gelu", "tanh"]
-Norm = Literal["group", "none"]
+Norm = Literal["batch", "group", "none"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -63,12 +63,14 @@ def mlp(sizes: Sequence[int], activation: Activation = "silu", layer_norm: bool 
 
 
 def norm_of(norm: Norm, channels: int) -> nn.Module:
-    """What normalises maps of so many channels: groups of at least four channels, at most eight groups.
+    """What normalises maps of so many channels: each over the batch, or groups of at least four, at most eight groups.
 
     A group of one channel would leave nothing of a map of one pixel.
     """
     if norm == "none":
         return nn.Identity()
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
     groups = max(n for n in range(1, 9) if channels % n == 0 and (n == 1 or channels >= 4 * n))
     return nn.GroupNorm(groups, channels)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vae_lab.annotations import ImageShape, Size, Sizes
 from vae_lab.decoders.masked import Kernel, Layers, Masked, MaskedDecoder
 from vae_lab.likelihoods import Likelihood
-from vae_lab.networks import ACTIVATIONS, Activation, conv_sizes
+from vae_lab.networks import ACTIVATIONS, Activation, Norm, conv_sizes, norm_of
 
 
 class ConvDecoder(MaskedDecoder):
@@ -24,7 +24,10 @@ class ConvDecoder(MaskedDecoder):
         image_shape: (channels, height, width) of the images.
         kernel: width of each convolution, in pixels; its padding is (kernel − 1) // 2.
         stride: stride of each convolution, in pixels.
-        activation: function between the convolutions; the linear layer has none, as in the course sheet.
+        activation: function between the convolutions; the linear layer has none, as in the course sheet, unless its
+            maps are normalised.
+        norm: what normalises the maps before each convolution: batch, as in Radford et al., DCGAN (2016),
+            https://arxiv.org/abs/1511.06434, group, or none.
         masked_kernel: width of the window of pixels that each pixel sees the earlier ones of, in pixels, odd; 0 for
             independent pixels.
         feature_maps: with a window, number of maps of z that f gives in place of the output; None is 8.
@@ -51,6 +54,7 @@ class ConvDecoder(MaskedDecoder):
         kernel: Size = 4,
         stride: Size = 2,
         activation: Activation = "relu",
+        norm: Norm = "none",
         masked_kernel: Kernel = 0,
         feature_maps: Size | None = None,
         masked_width: Size | None = None,
@@ -63,12 +67,15 @@ class ConvDecoder(MaskedDecoder):
         code = (channels[-1], heights[0], widths[0])
         layers: list[nn.Module] = [nn.Linear(latent_dim, math.prod(code)), nn.Unflatten(1, code)]
         of_channels = itertools.pairwise([*reversed(channels), self.output_shape[0]])
-        for (before, after), height, width in zip(of_channels, heights[1:], widths[1:], strict=True):
+        for i, ((before, after), height, width) in enumerate(zip(of_channels, heights[1:], widths[1:], strict=True)):
+            if norm != "none":
+                layers.append(norm_of(norm, before))
+            if i or norm != "none":
+                layers.append(ACTIVATIONS[activation]())
             # pixels that the encoder's division by the stride lost
             lost = ((height + 2 * padding - kernel) % stride, (width + 2 * padding - kernel) % stride)
             layers.append(nn.ConvTranspose2d(before, after, kernel, stride, padding, lost))
-            layers.append(ACTIVATIONS[activation]())
-        self.net = nn.Sequential(*layers[:-1])
+        self.net = nn.Sequential(*layers)
 
     def maps(self, z: Tensor) -> Tensor:
         """Maps of codes z (n, latent), as rows of pixels, (n, height × width, feature_maps)."""

@@ -29,7 +29,7 @@ class ResNetDecoder(Decoder):
         image_shape: (channels, height, width) of the images.
         blocks: number of residual blocks at each size.
         activation: function before each convolution of a block.
-        norm: group normalises before each activation, none does not.
+        norm: what normalises the maps before each activation: batch, group or none.
 
     Raises:
         ValueError: if the encoder's convolutions would find a single pixel.

@@ -24,7 +24,7 @@ class ResNetEncoder(Encoder):
         image_shape: (channels, height, width) of the images.
         blocks: number of residual blocks at each size.
         activation: function before each convolution of a block.
-        norm: group normalises before each activation, none does not.
+        norm: what normalises the maps before each activation: batch, group or none.
         posterior: family of q(z|x); None is a diagonal normal.
 
     Raises:

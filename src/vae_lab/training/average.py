@@ -1,11 +1,12 @@
 """An exponential moving average of weights: trained with the raw ones, judged with the averaged ones."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vae_lab.errors import RunFolderError, UserError
@@ -32,7 +33,11 @@ class Average:
     def __init__(self, model: Model, decay: float) -> None:
         self.decay, self.steps, self.is_in_place = decay, 0, False
         chosen = {id(weight) for weight in model.averaged_weights()}
-        named = {name: weight for name, weight in model.named_parameters() if id(weight) in chosen}
+        for part in model.modules():  # what batch normalisation saw goes with its weights
+            if isinstance(part, nn.modules.batchnorm._NormBase) and id(part.weight) in chosen:
+                chosen |= {id(part.running_mean), id(part.running_var)}
+        tensors = itertools.chain(model.named_parameters(), model.named_buffers())
+        named = {name: tensor for name, tensor in tensors if id(tensor) in chosen}
         if any(weight.element_size() < 4 for weight in named.values()):
             raise UserError("training.ema needs weights of 32 bits or more; use a mixed precision, or training.ema=0")
         self.names, self.weights = list(named), list(named.values())
