@@ -16,7 +16,7 @@ from vae_lab.priors import StandardNormal
 from vae_lab.training import callbacks
 from vae_lab.training.figures import FigureCallback
 
-SHAPES = [(3, 8, 8), (3, 48, 40), (1, 8, 128), (3, 128, 128)]
+SHAPES = [(3, 8, 8), (3, 48, 40), (1, 8, 128), (3, 64, 64)]
 KINDS = [0, 100]
 # each shape with some labels, each number of labels with some shape
 BOTH = [*((shape, 3) for shape in SHAPES), *(((3, 16, 12), kinds) for kinds in KINDS)]

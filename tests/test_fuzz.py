@@ -28,7 +28,7 @@ from vae_lab.paths import CONF
 from vae_lab.runs.folder import RunFolder
 
 drawn = settings(
-    max_examples=int(os.environ.get("VAE_LAB_FUZZ", "6")),
+    max_examples=int(os.environ.get("VAE_LAB_FUZZ", "4")),
     derandomize="VAE_LAB_FUZZ" not in os.environ,
     deadline=None,
     database=None,

@@ -54,7 +54,7 @@ def test_a_home_folder_in_a_file(home, tmp_path):
     assert list(Path().iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["a=b,c", "two words (é)", "it's", "2024", "[a]{x}#b"])
+@pytest.mark.parametrize("name", ["a=b,c", "it's two words (é)", "2024", "[a]{x}#b"])
 def test_a_new_folder_may_have_any_name(name):
     assert call(*TINY, f"hydra.run.dir={name}", "logger=none").code == 0
     assert [entry.name for entry in Path().iterdir()] == [name]
