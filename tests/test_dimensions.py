@@ -8,6 +8,7 @@ from helpers import SHAPE, LinearGaussian, small_vae
 from vae_lab.errors import NotOffered
 from vae_lab.evaluation.dimensions import kl_of_dimensions
 from vae_lab.figures import images
+from vae_lab.figures.latent import name_of_dimension
 from vae_lab.likelihoods import Bernoulli
 from vae_lab.models import MLPLadder
 from vae_lab.priors import Mixture
@@ -117,5 +118,5 @@ def test_the_bars_of_the_kl_are_sorted_and_named():
     (axes,), (kls,) = figure.axes, kl_of_dimensions(model, Sorted.test_images)
     order = kls.argsort(descending=True)
     assert [bar.get_height() for bar in axes.patches] == pytest.approx(kls[order].tolist())
-    assert [text.get_text() for text in axes.get_xticklabels()] == [str(i + 1) for i in order.tolist()]
+    assert [text.get_text() for text in axes.get_xticklabels()] == [name_of_dimension(i) for i in order.tolist()]
     assert f"KL {kls.sum():.2f} nats" in figure.get_suptitle()

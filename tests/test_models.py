@@ -37,6 +37,14 @@ def test_encode_and_decode_are_the_means_of_the_parts(model):
     torch.testing.assert_close(model.reconstruct(x), model.decode(model.encode(x)))
 
 
+@pytest.mark.parametrize("shape", [(5,), (2, 4), (2, 0)])
+def test_codes_of_another_length_are_refused_and_nothing_random_moves(model, shape):
+    before = torch.get_rng_state()
+    with pytest.raises(ValueError, match=r"codes are \(…, 3\), and these are \(" + str(shape[0])):
+        model.decode(torch.zeros(shape))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_interpolation_starts_and_ends_at_the_reconstructions(model):
     x1, x2 = torch.rand(2, 1, 28, 28), torch.rand(2, 1, 28, 28)
     walk = model.interpolate(x1, x2, steps=5)

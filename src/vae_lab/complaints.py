@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, InterpolationKeyError
 
 from vae_lab.arguments import FOLDERS
-from vae_lab.config.keys import HEAD, RECIPES, WITH_NONE, did_you_mean, nearest, origin_of
+from vae_lab.config.keys import HEAD, RECIPES, WITH_NONE, did_you_mean, nearest, of_others, origin_of
 from vae_lab.config.settings import key_of
 from vae_lab.errors import ConfigError, UserError, to_install, unusable
 from vae_lab.paths import CONF, RUNS
@@ -158,7 +158,8 @@ def _of_key(error: BaseException, overrides: Sequence[str]) -> str | None:
     typed = next((o for o in overrides if o.lstrip("+~").startswith((f"{key}=", f"{key}."))), key)
     where = f" (from {file[1]}.yaml)" if file else ""
     reason = _of_class(key, typed, overrides) or _not_of_choice(key, overrides) or _no_key(key, list(_defaults()))
-    return f"{typed}: {reason}{where}; --cfg {_scope(key)} lists all of them"
+    reason += where
+    return f"{typed}: {reason}{'' if reason.endswith('?') else ';'} --cfg {_scope(key)} lists all of them"
 
 
 def _of_class(key: str, typed: str, overrides: Sequence[str]) -> str | None:
@@ -178,6 +179,10 @@ def _not_of_choice(key: str, overrides: Sequence[str]) -> str | None:
 
 
 def _no_key(key: str, known: Sequence[str]) -> str:
+    group, _, name = key.partition(".")
+    elsewhere = of_others(name, group) if name else ""
+    if elsewhere:
+        return f"there is no such key{elsewhere}"
     return f"there is no key {key}" + ("" if key.startswith("hydra.") else did_you_mean(key, known))
 
 

@@ -44,6 +44,16 @@ def test_completion_offers_the_choices(tmp_path, monkeypatch):
 MISTAKES = {
     "unknown choice": (["prior=standart_normal"], "prior=standart_normal", "did you mean standard_normal?"),
     "misspelt key": (["optimizer.lrr=1"], "optimizer.lrr=1", "did you mean optimizer.lr?"),
+    "a key of another choice": (
+        ["data.file=x.npz"],
+        "data.file=x.npz",
+        "here: data.file is of data=arrays;",
+    ),
+    "a key of other choices": (
+        ["decoder.norm=batch"],
+        "decoder.norm=batch",
+        "is of decoder=conv or resnet;",
+    ),
     "key without its group": (["lr=1"], "lr=1", "did you mean optimizer.lr?"),
     "text for a number": (["optimizer.lr=fast"], "optimizer.lr=fast", "valid number; for example optimizer.lr=0.003"),
     "no hidden layers": (["hidden_dims=[]"], "hidden_dims=[]", "at least 1 item"),

@@ -41,6 +41,7 @@ VALUES = {
         "add sweep=search",
     ),
     "an interval of integers": (["latent_dim=int(interval(1,4))"], "latent_dim=int(interval(1,4))", "add sweep=search"),
+    "a page": (["task=explore", "run_dir=a,b"], "task=explore: ", "leave out -m"),
     "a launcher without restarts": (["hydra/launcher=submitit_local"], "submitit_local: ", "hydra/launcher=parallel"),
     "a launcher of a cluster": (["hydra/launcher=submitit_slurm"], "submitit_slurm: ", "hydra/launcher=slurm"),
 }

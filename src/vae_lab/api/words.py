@@ -9,7 +9,7 @@ from typing import Any
 import hydra
 from omegaconf import OmegaConf
 
-from vae_lab.config.keys import KNOWN_AS, RECIPES, did_you_mean, primary
+from vae_lab.config.keys import KNOWN_AS, did_you_mean, of_others, primary
 from vae_lab.config.settings import NESTED, in_grammar, key_of
 from vae_lab.errors import ConfigError, UserError
 from vae_lab.paths import CONF
@@ -98,20 +98,5 @@ def _key_named(name: str, value: Setting, keys: Sequence[str]) -> str:
     if found:
         either = " or ".join(f"'{key}=…'" for key in found)
         raise ConfigError(name, value, f"there are {len(found)} keys of this name; give one as a word, {either}")
-    meant = f", did you mean {KNOWN_AS[name]}?" if name in KNOWN_AS else _of_others(name) or did_you_mean(name, keys)
+    meant = f", did you mean {KNOWN_AS[name]}?" if name in KNOWN_AS else of_others(name) or did_you_mean(name, keys)
     raise ConfigError(name, value, f"there is no such key{meant}")
-
-
-def _of_others(name: str) -> str:
-    """The choices that take an argument which those of this config do not, as the end of a message.
-
-    >>> _of_others("heads"), _of_others("haeds")
-    (' here: decoder.heads is of decoder=transformer', '')
-    """
-    found: dict[str, list[str]] = {}
-    for file in sorted(CONF.glob("*/*.yaml")):
-        group = file.parent.name
-        if group not in RECIPES and name in OmegaConf.load(file):
-            found.setdefault(group, []).append(file.stem)
-    told = (f"{group}.{name} is of {group}={' or '.join(choices)}" for group, choices in found.items())
-    return f" here: {', '.join(told)}" if found else ""

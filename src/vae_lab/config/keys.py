@@ -149,6 +149,25 @@ def did_you_mean(key: str, known: Sequence[str]) -> str:
     return f"; {above} has {', '.join(named)}" if 0 < len(named) <= 15 else ""
 
 
+def of_others(name: str, of_group: str = "*") -> str:
+    """The choices that take an argument which those of a config do not, as the end of a message.
+
+    Args:
+        name: the argument.
+        of_group: the group whose choices are asked; every one where it is a star.
+
+    >>> of_others("heads"), of_others("haeds"), of_others("file", "data"), of_others("file", "loss")
+    (' here: decoder.heads is of decoder=transformer', '', ' here: data.file is of data=arrays', '')
+    """
+    found: dict[str, list[str]] = {}
+    for file in sorted(CONF.glob(f"{of_group}/*.yaml")):
+        group = file.parent.name
+        if group not in RECIPES and name in list(OmegaConf.load(file)):  # also one without a value yet
+            found.setdefault(group, []).append(file.stem)
+    told = (f"{group}.{name} is of {group}={' or '.join(choices)}" for group, choices in found.items())
+    return f" here: {', '.join(told)}" if found else ""
+
+
 def nearest(key: str, known: Sequence[str]) -> str | None:
     """The key that was probably meant; None where none is near.
 

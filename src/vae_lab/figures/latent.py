@@ -191,7 +191,9 @@ def kl_of_dimensions(kls: Sequence[Tensor], names: Sequence[str], images: int) -
         if len(places):
             heights, colour = values[order][places].tolist(), COLOURS[part % len(COLOURS)]
             axes.bar(places.tolist(), heights, color=colour, label=name)
-    axes.set_xticks(range(len(order)), [str(place) for place in place_in[order].tolist()])
+    of_one = [name_of_dimension(i) for i in order.tolist()]  # of several variables each counts its own
+    ticks = of_one if len(kls) == 1 else [str(place) for place in place_in[order].tolist()]
+    axes.set_xticks(range(len(order)), ticks)
     cut = f", the {len(order)} with the largest KL" if len(values) > len(order) else ""
     axes.set(xlabel=f"latent dimension{cut}", ylabel="KL / nats")
     if len(names) > 1:

@@ -14,6 +14,7 @@ from vae_lab.likelihoods import Likelihood
 from vae_lab.models.border import Range, Values, as_tensor, cast, check_bits, check_form, check_levels, check_values
 from vae_lab.models.draws import Bounds, Draws, bounds
 from vae_lab.models.export import export
+from vae_lab.randomness import fixed_noise
 from vae_lab.recorded import Recorded
 
 PIXELS_AT_ONCE = 1_568_000  # values of decoded images in memory at once: 6 MB, and some copies of it
@@ -208,13 +209,24 @@ class Model(Recorded, nn.Module):
 
         Returns:
             Images, (…, channels, height, width), values in [0, 1].
+
+        Raises:
+            ValueError: if codes have another length, or an image would have no pixel.
         """
-        if size is None:
-            return representative(self.images_given(self.cast(z)))
-        height, width = (size, size) if isinstance(size, int) else size
-        if min(height, width) < 1:
-            raise ValueError(f"size={size} must be at least one pixel")
-        return representative(self.images_of_size(self.cast(z), height, width))
+        z = self.cast(z)
+        try:
+            if size is None:
+                return representative(self.images_given(z))
+            height, width = (size, size) if isinstance(size, int) else size
+            if min(height, width) < 1:
+                raise ValueError(f"size={size} must be at least one pixel")
+            return representative(self.images_of_size(z, height, width))
+        except RuntimeError as error:  # torch's words for shapes that do not fit
+            with fixed_noise(0, self.device):
+                length = self.draw_codes(1).shape[-1]
+            if z.shape[-1:] == (length,):
+                raise
+            raise ValueError(f"codes are (…, {length}), and these are {tuple(z.shape)}") from error
 
     def reconstruct(self, x: Values) -> Tensor:
         """Images decoded from the codes of images x (…, channels, height, width)."""

@@ -88,6 +88,8 @@ def _check(config: DictConfig, folder: Path) -> None:
         reason = "use hydra/launcher=parallel on this machine, hydra/launcher=slurm on a cluster"
         raise ConfigError("hydra/launcher", choice, reason)
     tasks = {config.task, *values_of("task", overrides)}
+    if "explore" in tasks:
+        raise ConfigError("task", "explore", "is a page that waits for you; leave out -m")
     if "submitit_folder" in config.hydra.launcher and tasks != {"train"}:
         reason = "only task=train runs on a cluster; use hydra/launcher=basic or hydra/launcher=parallel"
         raise ConfigError("task", ", ".join(sorted(tasks)), reason)

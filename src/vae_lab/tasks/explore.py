@@ -9,12 +9,10 @@ from omegaconf import DictConfig
 
 from vae_lab.config.build import build_data
 from vae_lab.config.saved import read_for_command, read_model, take_place_of_data
-from vae_lab.errors import ConfigError
 from vae_lab.exploring.server import Server
 from vae_lab.exploring.space import LatentSpace
 from vae_lab.paths import expanded
 from vae_lab.runs.folder import RunFolder
-from vae_lab.tasks.process import in_sweep
 from vae_lab.training import hardware
 
 # overrides that may come with task=explore
@@ -32,8 +30,6 @@ def explore(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> 
     Raises:
         UserError: for a mistake that the user can correct.
     """
-    if in_sweep():
-        raise ConfigError("task", "explore", "is a page that waits for you; leave out -m")
     run = RunFolder(Path(expanded(config.run_dir)))
     reason = "a page takes only run_dir, explore.*, threads, data.root and data.file"
     saved, given = read_for_command(run, config.trust, overrides, ALLOWED, reason)

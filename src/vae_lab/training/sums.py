@@ -21,8 +21,9 @@ def not_finite(figures: dict[str, float], criterion: str, remedy: str) -> str:
     broken = [name for name in reversed(figures) if not math.isfinite(figures[name])]
     if PIXELS in broken:
         return "a pixel of the images was not finite, but NaN or infinite; leave such images out"
-    names = " and ".join([name for name in broken if name != criterion] or broken)
-    return names and f"{names} was not finite. Try {remedy}"
+    names = [name for name in broken if name != criterion] or broken
+    were = "was" if len(names) == 1 else "were"
+    return f"{' and '.join(names)} {were} not finite. Try {remedy}" if names else ""
 
 
 def prefixed(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
