@@ -70,7 +70,10 @@ def test_every_choice_composes_checks_and_builds(compose, choice, tmp_path, monk
         ("+trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=2: must be 1"),
         ("trainer.gradient_clip_val=0", "trainer.gradient_clip_val=0: must be greater than 0"),
         ("compile=maybe", "compile=maybe: must be a valid boolean"),
-        ("hidden_dims=300", "hidden_dims=300: must be a valid array"),
+        (
+            "hidden_dims=300",
+            "hidden_dims=300: must be a list, its entries between [ and ]",
+        ),
         ("hidden_dims=[10,-1]", "hidden_dims=[10,-1]: must be greater than or equal to 1"),
         ("optimizer.lr='1e-3'", "optimizer.lr=1e-3: must be a valid number"),
         ("optimizer.lr=nan", "optimizer.lr=nan: must be a finite number"),

@@ -119,4 +119,4 @@ def test_the_bars_of_the_kl_are_sorted_and_named():
     order = kls.argsort(descending=True)
     assert [bar.get_height() for bar in axes.patches] == pytest.approx(kls[order].tolist())
     assert [text.get_text() for text in axes.get_xticklabels()] == [name_of_dimension(i) for i in order.tolist()]
-    assert f"KL {kls.sum():.2f} nats" in figure.get_suptitle()
+    assert f"KL {kls.sum():.2f} nats" in axes.get_title()

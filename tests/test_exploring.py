@@ -50,6 +50,9 @@ def test_the_points_are_the_codes_in_the_plane_that_the_page_is_told():
     assert facts["labels"] == LABELS.tolist()
     assert len(facts["low"]) == len(facts["high"]) == len(facts["code"]) == 3
     assert facts["points_are"] == "codes of 40 test images"
+    drawn = torch.tensor(explored.answer({"ask": "sample", "n": 24, "seed": 0, "temperature": 1.0})["codes"])
+    assert (drawn > torch.tensor(facts["low"])).all()
+    assert (drawn < torch.tensor(facts["high"])).all()
 
 
 def test_the_most_active_dimension_comes_first_with_its_kl():
@@ -263,7 +266,7 @@ def test_a_page_in_a_browser_shows_what_its_user_asks_for(monkeypatch):
     assert seen["heading"] == "latent space of a run"
     assert seen["sliders"] == [f"{facts['dimensions'][i]} · {facts['activity'][i]:.2f}" for i in facts["order"]]
     assert seen["moved"] == [True, True, ""]
-    assert float(seen["code"][0]) == pytest.approx(facts["high"][facts["order"][0]], abs=0.01)
+    assert float(seen["code"][0]) == pytest.approx(facts["high"][facts["order"][0]], abs=0.05)
     assert "the program has ended" in seen["error"]
 
 

@@ -14,6 +14,7 @@ BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 ImageCount = Annotated[int, Field(ge=0, lt=2**32)]
 Cells = Annotated[int, Field(ge=1, le=200)]  # rows, columns or images of a figure
+Steps = Annotated[int, Field(ge=2, le=200)]  # images of a walk in a figure, both ends included
 Bins = Annotated[int, Field(ge=2, le=1000)]  # pieces of a spline; with one it changes nothing
 Runs = Annotated[int, Field(ge=0)]
 Epochs = Annotated[int, Field(ge=0)]  # 0: never

@@ -84,6 +84,19 @@ def test_a_diverged_run_does_not_flatten_the_curves():
     assert [text.get_text() for text in axes.texts] == ["↑ 2 runs above"]
 
 
+def test_a_run_with_a_large_term_alone_did_not_diverge():
+    kls = [curve("a", [0.01, 0.02]), curve("b", [0.01, 0.021]), curve("c", [0.9, 1.1])]
+    totals = [curve(name, [130, end]) for name, end in (("a", 110), ("b", 111), ("c", 112))]
+    axes = learning_curves({NELBO: totals, KL: kls}).axes[1]
+    assert axes.get_ylim()[1] > 1.1
+    assert not axes.texts
+
+
+def test_the_whole_band_of_few_epochs_lies_inside():
+    axes = learning_curves({NELBO: [curve("a", [131, 110], [127, 112]), curve("b", [120, 108])]}).axes[0]
+    assert axes.get_ylim()[1] > 129 + 2 * 2**0.5
+
+
 def test_only_the_best_curves_are_named():
     figure = made()["curves"]
     names = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -110,8 +110,9 @@ def test_the_page_holds_everything_itself(sweep):
     allowed = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     assert f"<script>{SCRIPT}</script>" in text
     assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'" in text
-    assert page.sources
-    assert all(source.startswith("data:") for source in page.sources)
+    files = [source for source in page.sources if not source.startswith("data:")]
+    assert files == ["sweep.csv", "table.md", "table.tex"]
+    assert all((sweep / file).exists() for file in files)
     assert not re.search(r"https?://|@import|url\(|fetch|XMLHttp|innerHTML|eval", text)
     assert page.tags.count("img") == 2 + 2  # two figures, the samples of both settings
     for shown in ("102.00 ± 1.00", "optimizer.lr=0.001", "12.2 standard errors", "dynamic", "cpu (1 threads)"):
@@ -132,7 +133,7 @@ def test_what_strangers_wrote_is_shown_and_not_obeyed(make_run, tmp_path):
     page = Page((tmp_path / "sweep" / "report.html").read_text())
     assert page.tags.count("script") == 1
     assert page.tags.count("img") == 2
-    assert all(source.startswith("data:") for source in page.sources)
+    assert all(source.startswith("data:") or "/" not in source for source in page.sources)
     assert page.text.count("<script>alert(1)</script>") >= 3
 
 
@@ -326,6 +327,7 @@ def test_the_report_has_its_tables_as_markdown_and_latex(sweep):
     text = (sweep / "table.tex").read_text()
     assert "0.01 & 3 & 111.00 $\\pm$ 1.00 & 112.00 $\\pm$ 1.00 & +10.00 $\\pm$ 0.82" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
+    assert text.count("{") == text.count("}")
     assert (sweep / "learning_curves.pdf").read_bytes().startswith(b"%PDF")
     assert (sweep / "settings.pdf").read_bytes().startswith(b"%PDF")
 
@@ -357,6 +359,13 @@ def test_parameters_and_seconds_are_shown_and_that_sizes_differ_is_said(make_run
         assert "0.66 M parameters (prior=standard_normal) to 1.05 M (prior=vamp)" in text
 
 
+def test_sizes_that_hardly_differ_are_not_worth_a_sentence(make_run, tmp_path, capsys):
+    make_run("prior=mixture", "loss=sgvb", nelbo=99.0, parameters=664_404)
+    make_run("prior=standard_normal", "loss=sgvb", nelbo=100.0, parameters=661_404)
+    report.write(tmp_path / "sweep")
+    assert "differ in size" not in capsys.readouterr().out + (tmp_path / "sweep" / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("baseline", "reason"),
     [
@@ -382,7 +391,7 @@ def test_all_settings_are_tested_against_the_baseline(sweep, monkeypatch, baseli
     answer = call("task=report", "sweep_dir=sweep", f"report.baseline={baseline}")
     assert answer.code == 0, answer.err
     for text in (answer.out, Page((sweep / "report.html").read_text()).text):
-        assert "-10.00 ± 0.82" in text
+        assert "−10.00 ± 0.82" in text
         assert "Against the baseline optimizer.lr=0.01, of 1 tested: 1 better, 0 worse, 0 that can be chance" in text
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import typing
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
@@ -77,6 +78,9 @@ MIXED = ("16-mixed", "bf16-mixed", "16", "bf16")
 
 # Sizes at the top of a config, and a part that follows each.
 SIZES = {"latent_dim": "prior", "hidden_dims": "decoder", "channels": "decoder"}
+
+A_LIST = "must be a list, its entries between [ and ]"
+WORDS = {"list_type": A_LIST, "tuple_type": A_LIST}  # in place of pydantic's, by its name of an error
 
 _ABSENT = object()
 
@@ -301,5 +305,15 @@ def _check_value(key: str, value: Any, allowed: Any) -> None:
         # as JSON, where a list may become a tuple but "1" never becomes 1
         adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        reasons = dict.fromkeys(item["msg"].replace("Input should be", "must be") for item in error.errors())
+        reasons = dict.fromkeys(WORDS.get(item["type"]) or _in_ours(item["msg"]) for item in error.errors())
         raise ConfigError(key, value, " or ".join(reasons), example=True) from error
+
+
+def _in_ours(message: str) -> str:
+    """A message of pydantic as the end of one of ours.
+
+    >>> _in_ours("List should have at least 1 item after validation, not 0")
+    'must have at least 1 item'
+    """
+    message = re.sub(r"^\w+ should (be|have)", r"must \1", message)
+    return re.sub(r" after validation, not \d+$", "", message)

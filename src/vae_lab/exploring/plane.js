@@ -25,7 +25,7 @@ class Plane {
       entry.append(name);
     });
     const up = this.isLine ? "nothing, points are spread so that they can be seen" : facts.axis_names[1];
-    const rest = facts.code.length > 2 ? " In all other directions its code is the mean of the codes." : "";
+    const rest = facts.code.length > 2 ? " In all other directions a point here has the mean of the codes; the circle is a code's place seen from here." : "";
     const textContent = `across: ${facts.axis_names[0]}; up: ${up}. Click or drag to decode a point.${rest}`;
     add(parent, "div", { className: "note", textContent });
   }

@@ -65,6 +65,9 @@ class LatentSpace:
             draws = model.draw_codes(DRAWS)
             self.prior_mean = draws.mean(0)
             self.images, self.labels, self.codes = self._encoded(images, labels, draws)
+            middle, spread = self.codes.mean(0), self.codes.std(0, correction=0).clamp_min(1e-3)
+            self.low = torch.minimum(middle - REACH * spread, draws.amin(0))  # a sample's code is within, too
+            self.high = torch.maximum(middle + REACH * spread, draws.amax(0))
         if not self.codes.isfinite().all():
             raise UserError("the codes are not finite: this model diverged while it was trained")
         self.plane = latent_plane(self.codes)
@@ -122,7 +125,6 @@ class LatentSpace:
             return asked[kind](question)
 
     def _overview(self, _: Mapping[str, Any]) -> Answer:
-        middle, spread = self.codes.mean(0), self.codes.std(0, correction=0).clamp_min(1e-3)
         points = self.plane.coordinates(self.codes).float().cpu().contiguous().numpy()
         names = self.names if self.labels is not None else []
         return {
@@ -142,9 +144,9 @@ class LatentSpace:
             "colours": [to_hex(colour_of(label, len(names))) for label in range(len(names))],
             "count": 0 if self.images is None else len(self.images),
             "has_training": self.training is not None,
-            "code": middle.tolist(),
-            "low": (middle - REACH * spread).tolist(),
-            "high": (middle + REACH * spread).tolist(),
+            "code": self.codes.mean(0).tolist(),
+            "low": self.low.tolist(),
+            "high": self.high.tolist(),
         } | self._dimensions()
 
     def _dimensions(self) -> Answer:

@@ -198,8 +198,8 @@ def kl_of_dimensions(kls: Sequence[Tensor], names: Sequence[str], images: int) -
     axes.set(xlabel=f"latent dimension{cut}", ylabel="KL / nats")
     if len(names) > 1:
         axes.legend(title="latent variable", ncols=2)
-    axes.set_title(f"{active} of {len(values)} dimensions above {ACTIVE} nats")
-    figure.suptitle(f"KL {values.sum():.2f} nats, {images:,} test images")
+    whole = f"KL {values.sum():.2f} nats, {images:,} test images"
+    axes.set_title(f"{whole}\n{active} of {len(values)} dimensions above {ACTIVE} nats")
     return figure
 
 

@@ -1,7 +1,7 @@
 """The learning curves of a sweep: for each setting the mean over seeds and its band, the criterion beside its terms."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vae_lab.figures.quantities import Quantity
-from vae_lab.figures.sweep_axes import ceiling_of, divergence_limit, end_above, new_figure, rank_colour
+from vae_lab.figures.sweep_axes import divergence_limit, end_above, new_figure, rank_colour
 
 NAMED = 6  # curves that a legend can hold and a reader can tell apart
 LONGEST = 90  # characters of a name in a legend
@@ -76,10 +76,11 @@ def learning_curves(panels: Mapping[Quantity, Sequence[LearningCurve]], columns:
     every = list(figure.subplots(rows, columns, squeeze=False).flat)
     labels = list(dict.fromkeys(curve.label for curves in panels.values() for curve in curves))
     named: dict[str, Artist] = {}
+    diverged = _diverged(next(iter(panels.values())))
     for axes, (quantity, curves) in zip(every, panels.items(), strict=False):
         for curve in reversed(curves):
             named[curve.label] = _draw(axes, curve, labels.index(curve.label), len(labels))
-        _end(axes, curves)
+        _end(axes, curves, diverged)
         axes.set(xlabel="epoch", ylabel=quantity.unit)
         axes.set_title(quantity.name, fontsize=10)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -105,21 +106,29 @@ def _draw(axes: Axes, curve: LearningCurve, rank: int, count: int) -> Artist:
     return line
 
 
-def _end(axes: Axes, curves: Sequence[LearningCurve]) -> None:
+def _diverged(curves: Sequence[LearningCurve]) -> set[str]:
+    """The labels of the settings that diverged, by the criterion: a large KL alone is none."""
+    judged = [mean[at] for curve in curves if (mean := curve.mean) for at in (_settled(mean), -1)]
+    limit = divergence_limit(judged)
+    return {curve.label for curve in curves if curve.mean and curve.mean[-1] > limit}
+
+
+def _settled(values: Sequence[object]) -> int:
+    """The first epoch that counts: those before are alike in all runs, and far above the rest."""
+    return len(values) // 10
+
+
+def _end(axes: Axes, curves: Sequence[LearningCurve], diverged: Collection[str]) -> None:
     """End the vertical axis where the first epochs and diverged settings would flatten the rest."""
-    means = [mean for curve in curves if (mean := curve.mean)]
-    # the first epochs of all runs are alike and far above the rest
-    judged = [mean[at] for mean in means for at in (len(mean) // 10, -1)]
-    if not judged:
+    bands = [list(zip(curve.mean, curve.sd, strict=True)) for curve in curves if curve.label not in diverged]
+    inside = [mean + sd for band in bands for mean, sd in band[_settled(band) :]]
+    if not inside:
         return
-    top, limit = ceiling_of(judged), divergence_limit(judged)
     ends = [end for curve in curves for m, s in zip(curve.mean, curve.sd, strict=True) for end in (m - s, m + s)]
     ends += [value for curve in curves for points in curve.alone for _, value in points]
-    if max(ends) > top:
-        # the band and the lines of single seeds are seen whole at the end
-        last = [m[-1] + s[-1] for curve in curves if (m := curve.mean) and (s := curve.sd) and m[-1] <= limit]
-        above = sum(len(curve.runs) for curve in curves if curve.mean and curve.mean[-1] > limit)
-        end_above(axes, [min(ends), max([top, *last])], above)
+    if max(ends) > max(inside):
+        above = sum(len(curve.runs) for curve in curves if curve.mean and curve.mean[-1] > max(inside))
+        end_above(axes, [min(ends), max(inside)], above)
 
 
 def _name(figure: Figure, lines: Sequence[Artist], labels: Sequence[str], panels: Mapping[Quantity, object]) -> None:

@@ -264,7 +264,9 @@ class RunFolder:
             if place.is_symlink() and not place.exists():
                 raise RunFolderError(f"{place}: is a link to {place.readlink()}, and nothing is there; put it back")
         if not file.is_file():
-            raise RunFolderError(f"{file}: there is no checkpoint; the run did not finish its first epoch")
+            ended = self.metrics_file.exists()
+            reason = "put it back, the run is finished" if ended else "the run did not finish its first epoch"
+            raise RunFolderError(f"{file}: there is no checkpoint; {reason}")
         checkpoint = tensors.read(file, "checkpoint")
         digest = self.config_digest()
         if checkpoint.get("config_sha256", digest) != digest:

@@ -24,7 +24,9 @@ OF_LATEX = {
     '"': "''",
 }
 OF_MARKDOWN = "\\`*_{}[]<>#|~$!&"
-USE = r"% \usepackage{booktabs}; \input{table} puts the tables into the text"
+USE = r"% \usepackage{booktabs, graphicx}; \input{table} puts the tables into the text"
+# a table that is wider than the page is made smaller, and no other
+FITTED = r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
 def markdown(tables: Sequence[Table]) -> str:
@@ -68,13 +70,14 @@ def _latex(table: Table) -> str:
             r"  \centering",
             rf"  \caption{{{_in_latex(table.title)}. {_in_latex(table.note)}}}",
             rf"  \label{{tab:{name}}}",
+            FITTED,
             rf"  \begin{{tabular}}{{{kinds}}}",
             r"    \toprule",
             f"    {' & '.join(head)} \\\\",
             r"    \midrule",
             *lines,
             r"    \bottomrule",
-            r"  \end{tabular}",
+            r"  \end{tabular}}",
             r"\end{table}",
         ]
     )

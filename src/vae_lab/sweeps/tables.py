@@ -42,6 +42,7 @@ JUDGED = {
 }
 REAL = ("_of_training_images", "_of_test_images")  # endings of what real images score
 NONE = "–"
+ALIKE = 1.05  # largest ratio of numbers of parameters that says nothing
 
 
 class Cell(NamedTuple):
@@ -129,15 +130,15 @@ def measured(setting: Setting, name: str) -> Cell:
         return Cell(NONE)
     sd, digits = setting.sd(name), DIGITS.get(name, 2)
     mean = setting.mean(name)
-    return Cell(f"{mean:.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}"), mean)
+    return Cell(_signed(f"{mean:.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")), mean)
 
 
 def size_sentence(sweep: Sweep) -> str | None:
-    """The numbers of parameters of the smallest and the largest setting; None where all have the same."""
+    """The numbers of parameters of the smallest and the largest setting; None where all have about the same."""
     sizes = sorted(
         (max(setting.figures("parameters")), i) for i, setting in enumerate(sweep.settings) if _sized(setting)
     )
-    if not sizes or sizes[0][0] == sizes[-1][0]:
+    if not sizes or sizes[-1][0] <= ALIKE * sizes[0][0]:
         return None
     (least, small), (most, large) = sizes[0], sizes[-1]
     best = max(sweep.settings[0].figures("parameters")) if _sized(sweep.settings[0]) else 0
@@ -201,7 +202,12 @@ def _gap(best: Setting, setting: Setting) -> Cell:
         return Cell(NONE, 0.0)
     apart = setting.mean(TEST) - best.mean(TEST)
     found = difference(best, setting, TEST)
-    return Cell(f"{apart:+.2f}" if found is None else str(found), apart)
+    return Cell(_signed(f"{apart:+.2f}" if found is None else str(found)), apart)
+
+
+def _signed(number: str) -> str:
+    """A number with the sign for minus that figures have."""
+    return number.replace("-", "−", 1) if number.startswith("-") else number
 
 
 def _against(baseline: Baseline | None, place: int) -> list[Cell]:
@@ -210,7 +216,7 @@ def _against(baseline: Baseline | None, place: int) -> list[Cell]:
     found, p = baseline.differences[place], baseline.p[place]
     if found is None or p is None:
         return [Cell(NONE), Cell(NONE)]
-    return [Cell(str(found), found.mean), Cell("< 0.001" if p < 0.001 else f"{p:.3f}", p)]
+    return [Cell(_signed(str(found)), found.mean), Cell("< 0.001" if p < 0.001 else f"{p:.3f}", p)]
 
 
 def _of_inference(sweep: Sweep) -> Table | None:

@@ -43,12 +43,15 @@ def figures(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> 
     run.to_device()
     for callback in drawing:
         callback.check(run.model, run.data)
+        callback.says_left_out |= config.figures.only is not None  # asked for by name
     drawn = 0
     for callback in drawing:
         place = folder.figures / callback.name_for(run.model)
         if callback.save(run.model, run.data, place) is not None:
             log.info("%s.%s: %s", shown(place), callback.form.format, callback.about)
             drawn += 1
+    if config.figures.only is not None and not drawn:
+        raise ConfigError("figures.only", config.figures.only, "this model gives none of them")
     return float(drawn)
 
 

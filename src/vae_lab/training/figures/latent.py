@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from vae_lab.annotations import Cells, Epochs, ImageCount, Positive, Size
+from vae_lab.annotations import Cells, Epochs, ImageCount, Positive, Size, Steps
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import ConfigError, NotOffered
 from vae_lab.evaluation.aggregate import evenly
@@ -88,7 +88,7 @@ class Traversals(FigureCallback):
     name = "traversals"
 
     def __init__(
-        self, n: Cells = 10, steps: Cells = 11, reach: Positive = 3.0, image: ImageCount = 0, every_n_epochs: Epochs = 0
+        self, n: Cells = 10, steps: Steps = 11, reach: Positive = 3.0, image: ImageCount = 0, every_n_epochs: Epochs = 0
     ) -> None:
         super().__init__(every_n_epochs)
         self.n, self.steps, self.reach, self.image = n, steps, reach, image

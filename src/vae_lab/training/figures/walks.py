@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 from torch import Tensor
 
-from vae_lab.annotations import Cells, Epochs, ImageCount
+from vae_lab.annotations import Cells, Epochs, ImageCount, Steps
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import ConfigError, NotOffered
 from vae_lab.figures import images
@@ -47,7 +47,7 @@ class Interpolation(FigureCallback):
     def __init__(
         self,
         pairs: Cells = PAIRS,
-        steps: Cells = 11,
+        steps: Steps = 11,
         between: Literal["test_images", "prior_draws"] = "test_images",
         every_n_epochs: Epochs = 0,
         labels: LabelPairs | None = None,
