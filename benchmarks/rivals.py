@@ -61,7 +61,7 @@ MODELS = {
     "small": Model(2, [128, 32, 16], 256, 60_000, 3, likelihood="gaussian"),
     "big": Model(20, [512, 512], 128, 60_000, 1),
     "conv": Model(32, [32, 64], 128, 156 * 128, 1, conv=True),
-    "colour": Model(32, [32, 64], 128, 78 * 128, 1, likelihood="gaussian", conv=True, colours=True),
+    "colour": Model(32, [32, 64], 128, 312 * 128, 1, likelihood="gaussian", conv=True, colours=True),
     "default": Model(10, [300, 300], 100, 60_000, 2, activation="silu", dynamic=True),
 }
 
