@@ -84,7 +84,7 @@ def test_notebooks_run_from_start_to_end(notebook, tmp_path):
     client.execute()
     outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "stream" and "Warning" in output.text]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
 
 
 def test_the_documentation_is_built_without_warnings(tmp_path):
