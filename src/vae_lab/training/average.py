@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vae_lab.errors import RunFolderError, UserError
@@ -34,7 +34,7 @@ class Average:
         self.decay, self.steps, self.is_in_place = decay, 0, False
         chosen = {id(weight) for weight in model.averaged_weights()}
         for part in model.modules():  # what batch normalisation saw goes with its weights
-            if isinstance(part, nn.modules.batchnorm._NormBase) and id(part.weight) in chosen:
+            if getattr(part, "running_mean", None) is not None and id(part.weight) in chosen:
                 chosen |= {id(part.running_mean), id(part.running_var)}
         tensors = itertools.chain(model.named_parameters(), model.named_buffers())
         named = {name: tensor for name, tensor in tensors if id(tensor) in chosen}
