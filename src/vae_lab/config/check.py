@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
+from pydantic_core import ErrorDetails
 
 from vae_lab.annotations import CodeLength, ImageShape, NotNegative, Positive, Seed, Size, Sizes
 from vae_lab.config.hints import hints_of
@@ -78,9 +79,6 @@ MIXED = ("16-mixed", "bf16-mixed", "16", "bf16")
 
 # Sizes at the top of a config, and a part that follows each.
 SIZES = {"latent_dim": "prior", "hidden_dims": "decoder", "channels": "decoder"}
-
-A_LIST = "must be a list, its entries between [ and ]"
-WORDS = {"list_type": A_LIST, "tuple_type": A_LIST}  # in place of pydantic's, by its name of an error
 
 _ABSENT = object()
 
@@ -305,15 +303,16 @@ def _check_value(key: str, value: Any, allowed: Any) -> None:
         # as JSON, where a list may become a tuple but "1" never becomes 1
         adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        reasons = dict.fromkeys(WORDS.get(item["type"]) or _in_ours(item["msg"]) for item in error.errors())
-        raise ConfigError(key, value, " or ".join(reasons), example=True) from error
+        raise ConfigError(key, value, " or ".join(dict.fromkeys(map(_reason, error.errors()))), example=True) from error
 
 
-def _in_ours(message: str) -> str:
-    """A message of pydantic as the end of one of ours.
+def _reason(error: ErrorDetails) -> str:
+    """What pydantic found wrong, as the end of a message that begins with the key and its value.
 
-    >>> _in_ours("List should have at least 1 item after validation, not 0")
+    >>> _reason({"type": "too_short", "msg": "List should have at least 1 item after validation, not 0"})
     'must have at least 1 item'
     """
-    message = re.sub(r"^\w+ should (be|have)", r"must \1", message)
+    if error["type"] in ("list_type", "tuple_type"):
+        return "must be a list, its entries between [ and ]"
+    message = re.sub(r"^\w+ should (be|have)", r"must \1", error["msg"])
     return re.sub(r" after validation, not \d+$", "", message)
