@@ -7,7 +7,8 @@ import torch
 from torch.distributions import Independent, Normal
 
 from helpers import LinearGaussian, small_vae
-from vae_lab.evaluation.bounds import active_units, bounds_of_set, summary
+from vae_lab.evaluation.bounds import active_units, bounds_of_set, over_draws, summary
+from vae_lab.models import Bounds
 
 
 def worse(model: LinearGaussian, factor: float = 1.4) -> LinearGaussian:
@@ -92,3 +93,13 @@ def test_log_prob_is_the_bound_of_each_image():
 def test_active_units_counts_what_varies():
     means = torch.randn(1000, 5) * torch.tensor([1.0, 0.05, 0.2, 0.0, 3.0])
     assert active_units(means) == 3
+
+
+def test_the_spread_over_draws_of_the_bits():
+    nll = torch.tensor([90.0, 92.0])  # of two images
+    shifted = [nll + shift for shift in (-1, 0, 1)]
+    figures = over_draws([Bounds(nelbo=nll + 3, kl=nll, reconstruction=nll, nll=nll) for nll in shifted], 7)
+    assert figures["bit_draws_7"] == 3
+    assert figures["nll_iwae_7_over_draws"] == pytest.approx(91)
+    assert figures["nelbo_7_over_draws"] == pytest.approx(94)
+    assert figures["nll_iwae_7_over_draws_sd"] == figures["nelbo_7_over_draws_sd"] == pytest.approx(1)

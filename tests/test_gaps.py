@@ -144,8 +144,9 @@ def test_the_program_measures_gaps_and_keeps_them(small_files, tiny_run, monkeyp
     assert figures["gaps/images"] == 5
     assert figures["gaps/approximation"] + figures["gaps/amortisation"] == pytest.approx(figures["gaps/total"])
     assert (tiny_run / "figures" / "gaps.png").is_file()
-    again = call(*EVALUATE)
+    again = call(*EVALUATE, "evaluation.bit_draws=2")
     assert again.code == 0, again.err
+    assert "over 2 draws of the bits, k = 2" in again.out + again.err
     for name in ("approximation", "amortisation", "best diagonal q", "mutual information", "marginal KL"):
         assert name in again.out + again.err
 

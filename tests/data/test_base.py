@@ -32,6 +32,25 @@ def test_images_of_another_shape_without_labels(binarization):
     assert data.mean_image().shape == data.image_shape
 
 
+def test_further_draws_of_the_bits_are_the_test_images_of_the_next_seeds():
+    def set_up(seed):
+        data = Colours(batch_size=50, validation=20, binarization_seed=seed)
+        data.setup()
+        return data
+
+    draws = [torch.cat([x for x, _ in batches]) for batches in set_up(4).bit_draws(3)]
+    assert [torch.equal(draw, set_up(seed).test_images) for draw, seed in zip(draws, (5, 6), strict=True)] == [True] * 2
+    assert not torch.equal(*draws)
+
+
+@pytest.mark.parametrize("binarization", ["threshold", "none"])
+def test_bits_that_are_not_drawn_have_no_further_draws(binarization):
+    data = Colours(batch_size=50, validation=20, binarization=binarization)
+    data.setup()
+    with pytest.raises(ConfigError, match=r"evaluation.bit_draws=3: no bits are drawn for these test images"):
+        data.bit_draws(3)
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

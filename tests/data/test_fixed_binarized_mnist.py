@@ -86,6 +86,10 @@ def test_the_program_trains_on_it_and_has_its_own_validation(monkeypatch, tmp_pa
     assert answer.code == 0, answer.err
     assert "static binarization" in answer.out
     assert "validation NELBO" in answer.out
+    evaluate = ("task=evaluate", "run_dir=run", f"data.root={tmp_path}", "trainer.accelerator=cpu")
+    refused = call(*evaluate, "evaluation.bit_draws=2")
+    assert refused.code == 2
+    assert "evaluation.bit_draws=2: no bits are drawn for these test images; leave it out" in refused.err
     for key in ("data.validation=5", "data.binarization=dynamic"):
         refused = call(*choice, *tiny, key)
         assert refused.code == 2

@@ -41,6 +41,7 @@ LIMITS: dict[str, Any] = {
     "report.baseline": str | None,
     "training.ema": Annotated[float, Field(ge=0, lt=1)],
     "evaluation.k": Size,
+    "evaluation.bit_draws": Size,
     "evaluation.samples": Annotated[int, Field(ge=2)] | Literal["none"],
     "evaluation.gaps": bool,
     "evaluation.images": Annotated[Size, Field(ge=2)],  # one has no standard error

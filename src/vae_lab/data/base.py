@@ -1,5 +1,6 @@
 """A set of images as a LightningDataModule: split, binarized, moved to the device, cut into batches."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -136,6 +137,22 @@ class ImageDataModule(LightningDataModule):
         """The test images in order, the same bits each time."""
         return Batches(*self.test, self.eval_batch_size, scale, part=self._part)
 
+    def bit_draws(self, n: int) -> Iterator[Batches]:
+        """The test images in order with further draws of their bits: n − 1 beside the one of the test.
+
+        Args:
+            n: number of draws, that of the test included. The others are the test images of runs whose
+                ``binarization_seed`` is 1, …, n − 1 larger.
+
+        Raises:
+            ConfigError: if the pixels are not drawn from grey levels.
+        """
+        pixels = self.read()[1][0].to(self.test.images.device)
+        if self.binarization not in ("dynamic", "static") or not ((pixels > 0) & (pixels < 255)).any():
+            raise ConfigError("evaluation.bit_draws", n, "no bits are drawn for these test images; leave it out")
+        drawn = (self._freeze(pixels, 3, further) for further in range(1, n))
+        return (Batches(bits, self.test.labels, self.eval_batch_size, scale, part=self._part) for bits in drawn)
+
     @property
     def test_images(self) -> Tensor:
         """The test images as the model sees them, (n, channels, height, width) in [0, 1]."""
@@ -156,8 +173,8 @@ class ImageDataModule(LightningDataModule):
     def _part(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _freeze(self, images: Tensor, part: int) -> Tensor:
-        return freeze(images, self.binarization, seed=10 * self.binarization_seed + part)
+    def _freeze(self, images: Tensor, part: int, further: int = 0) -> Tensor:
+        return freeze(images, self.binarization, seed=10 * (self.binarization_seed + further) + part)
 
     def _order(self) -> Tensor:
         epoch = self.trainer.current_epoch if self.trainer else 0

@@ -1,7 +1,8 @@
 """Bounds of log p(x) over a whole set of images."""
 
 import math
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -39,6 +40,21 @@ def summary(found: Bounds, k: int) -> dict[str, float]:
         f"kl_{k}": found.kl.double().mean().item(),
         f"reconstruction_{k}": found.reconstruction.double().mean().item(),
     }
+
+
+def over_draws(found: Sequence[Bounds], k: int) -> dict[str, float]:
+    """How far the figures of a test set depend on the draw of its bits: mean and standard deviation over draws.
+
+    Args:
+        found: bounds of each image, for each draw of the bits of all images.
+        k: number of draws of z that they were made from.
+    """
+    of_draws = [summary(bounds, k) for bounds in found]
+    figures: dict[str, float] = {f"bit_draws_{k}": len(found)}
+    for name in (f"nll_iwae_{k}", f"nelbo_{k}"):
+        values = [of_draw[name] for of_draw in of_draws]
+        figures |= {f"{name}_over_draws": statistics.mean(values), f"{name}_over_draws_sd": statistics.stdev(values)}
+    return figures
 
 
 def bits_per_dimension(nats: float, model: Model) -> float | None:

@@ -17,7 +17,7 @@ from vae_lab.data import ImageDataModule
 from vae_lab.data.binarization import scale
 from vae_lab.errors import ConfigError, NotOffered, RunFolderError
 from vae_lab.evaluation.aggregate import kl_in_two
-from vae_lab.evaluation.bounds import active_units, bits_per_dimension, bounds_of_set, summary
+from vae_lab.evaluation.bounds import active_units, bits_per_dimension, bounds_of_set, over_draws, summary
 from vae_lab.figures import curves, images
 from vae_lab.figures.style import Form
 from vae_lab.models import Model
@@ -68,12 +68,14 @@ def evaluate(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) ->
     model, data, trainer = run
     check_figures_stay(trainer, data, before)
     check_gaps(config.evaluation, data, overrides)
+    if config.evaluation.bit_draws > 1:
+        data.bit_draws(config.evaluation.bit_draws)  # refused now where no bits are drawn
     # device and versions stay those of training; the other facts come from the config
     of_training = {name: before[name] for name in ("device", "versions") if isinstance(before.get(name), str)}
     metrics = before | facts_of(saved, trainer, model) | of_training
     metrics |= tested(trainer, build_training(saved, model), data)
     run.to_device()  # trainer.precision may have changed it
-    metrics |= _offered("bounds", lambda: _bounds(model, data, folder, config.evaluation.k, form))
+    metrics |= _offered("bounds", lambda: _bounds(model, data, folder, config.evaluation, form))
     metrics |= _offered("active units", lambda: _active_units(model, data))
     metrics |= _offered("mutual information", lambda: _kl_in_two(model, data))
     folder.write_metrics(metrics)
@@ -145,12 +147,14 @@ def _offered(name: str, measure: Callable[[], Figures]) -> Figures:
         return {}
 
 
-def _bounds(model: Model, data: ImageDataModule, folder: RunFolder, k: int, form: Form) -> Figures:
-    """The importance-weighted bound of the test set, and its figure."""
-    started = time.perf_counter()
+def _bounds(model: Model, data: ImageDataModule, folder: RunFolder, settings: DictConfig, form: Form) -> Figures:
+    """The importance-weighted bound of the test set, its figure, and its spread over draws of the bits."""
+    started, k, draws = time.perf_counter(), settings.k, settings.bit_draws
     with fixed_noise(0, model.device):
         found = bounds_of_set(model, data.test_dataloader(), k)
-    measured: dict[str, float] = summary(found, k) | {f"nll_iwae_{k}_seconds": time.perf_counter() - started}
+        measured: dict[str, float] = summary(found, k) | {f"nll_iwae_{k}_seconds": time.perf_counter() - started}
+        if draws > 1:
+            measured |= over_draws([found, *(bounds_of_set(model, bits, k) for bits in data.bit_draws(draws))], k)
     bits = bits_per_dimension(measured[f"nll_iwae_{k}"], model)
     measured |= {} if bits is None else {f"bits_per_dimension_iwae_{k}": bits}
     form.save(curves.bounds_of_images(found, k), folder.figures / "bounds")

@@ -200,6 +200,9 @@ def _terms(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     for k, name in bounds:
         spread = f"± {metrics[f'{name}_se']:.2f}, importance-weighted bound, k = {k:,}"
         rows.append(("  −log p(x)", f"{metrics[name]:10.2f}   {spread}"))
+        if draws := metrics.get(f"test/bit_draws_{k}"):
+            spread = f"± {metrics[f'{name}_over_draws_sd']:.2f}, standard deviation over {draws} draws of the bits"
+            rows.append(("    over draws", f"{metrics[f'{name}_over_draws']:10.2f}   {spread}, k = {k:,}"))
     if "test/bits_per_dimension" in metrics:
         rows.append(("  bits/dimension", _bits(metrics, [k for k, _ in bounds])))
     if "test/active_units" in metrics:
