@@ -6,6 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from sweep_reports import samples
 from vae_lab.paths import CONF
 
 
@@ -42,3 +43,16 @@ def make_run(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture
+def sweep(make_run, tmp_path):
+    """Two learning rates over three seeds, one run that failed and one that was cut off."""
+    for lr, nelbo in (("0.001", 100.0), ("0.01", 110.0)):
+        for seed in (0, 1, 2):
+            run = make_run(f"optimizer.lr={lr}", f"seed={seed}", nelbo=nelbo + seed)
+            samples(run / "figures" / "samples.png")
+    failed = make_run("optimizer.lr=1.0", "seed=0", nelbo=None)
+    (failed / "failure.txt").write_text("epoch 0: the loss was not finite\n")
+    make_run("optimizer.lr=1.0", "seed=1", nelbo=None)
+    return tmp_path / "sweep"

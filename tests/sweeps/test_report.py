@@ -4,21 +4,17 @@ import base64
 import csv
 import hashlib
 import json
-import os
 import re
 import shlex
-from html.parser import HTMLParser
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from matplotlib import image
 
-from helpers import IMPORTS_TOLD, call, finish, start
+from helpers import IMPORTS_TOLD, finish, start
+from sweep_reports import Page
 from vae_lab.paths import CONF
-from vae_lab.sweeps import html_report, pictures, report
+from vae_lab.sweeps import html_report, report
 from vae_lab.sweeps.plots import drawn
 from vae_lab.sweeps.sweep import Sweep
 from vae_lab.sweeps.table_files import latex, markdown
@@ -27,31 +23,6 @@ from vae_lab.tasks.summary import hparams_of
 from vae_lab.training.loggers import TensorBoard
 
 SCRIPT = (Path(html_report.__file__).parent / "report_script.js").read_text()
-
-
-def samples(file, title=True):
-    """A picture as runs leave it: a title, and below it two rows of dark squares on white."""
-    picture = np.ones((100, 200))
-    if title:
-        picture[2:5, 80:120] = 0
-    for top in (20, 60):
-        for left in range(10, 190, 40):
-            picture[top : top + 30, left : left + 30] = 0.2
-    file.parent.mkdir(exist_ok=True)
-    image.imsave(file, picture, cmap="gray", vmin=0, vmax=1, format="png")
-
-
-@pytest.fixture
-def sweep(make_run, tmp_path):
-    """Two learning rates over three seeds, one run that failed and one that was cut off."""
-    for lr, nelbo in (("0.001", 100.0), ("0.01", 110.0)):
-        for seed in (0, 1, 2):
-            run = make_run(f"optimizer.lr={lr}", f"seed={seed}", nelbo=nelbo + seed)
-            samples(run / "figures" / "samples.png")
-    failed = make_run("optimizer.lr=1.0", "seed=0", nelbo=None)
-    (failed / "failure.txt").write_text("epoch 0: the loss was not finite\n")
-    make_run("optimizer.lr=1.0", "seed=1", nelbo=None)
-    return tmp_path / "sweep"
 
 
 def test_the_program_reports_without_torch(sweep, tmp_path):
@@ -83,23 +54,6 @@ def test_the_csv_has_a_row_for_each_run(sweep):
     assert (rows[1]["optimizer.lr"], rows[1]["seed"], rows[1]["test/nelbo"]) == ("0.001", "1", "102.0")
     assert rows[6]["failure"] == "epoch 0: the loss was not finite"
     assert rows[7]["test/nelbo"] == ""
-
-
-class Page(HTMLParser):
-    """What a page shows and what it would load."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.sources, self.text, self.attributes = [], [], "", []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.sources += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
-        self.attributes += [(tag, *attribute) for attribute in attrs]
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def test_the_page_holds_everything_itself(sweep):
@@ -366,80 +320,12 @@ def test_sizes_that_hardly_differ_are_not_worth_a_sentence(make_run, tmp_path, c
     assert "differ in size" not in capsys.readouterr().out + (tmp_path / "sweep" / "report.html").read_text()
 
 
-@pytest.mark.parametrize(
-    ("baseline", "reason"),
-    [
-        ("optimizer.lr=1.0", "no finished setting has it; optimizer.lr is 0.001, 0.01"),  # its runs failed
-        ("lr=0.001", "no finished run has the key lr, did you mean optimizer.lr?"),
-        ("loss=kl", "2 settings have it; name one of them by adding optimizer.lr"),
-        ("optimizer.lr=", "must be a setting as the report shows it"),
-    ],
-)
-def test_a_baseline_that_is_not_in_the_sweep_is_refused_with_one_line(sweep, monkeypatch, baseline, reason):
-    monkeypatch.chdir(sweep.parent)
-    answer = call("task=report", "sweep_dir=sweep", f"report.baseline={baseline}")
-    assert answer.code == 2
-    (line,) = answer.err.splitlines()
-    assert line.startswith(f"vae_lab: report.baseline={baseline}: ")
-    assert reason in line
-    assert not list(sweep.glob("*.*ml"))
-
-
-@pytest.mark.parametrize("baseline", ["optimizer.lr=1e-2", "optimizer.lr=0.01  loss=kl", "loss=kl,optimizer.lr=0.01"])
-def test_all_settings_are_tested_against_the_baseline(sweep, monkeypatch, baseline):
-    monkeypatch.chdir(sweep.parent)
-    answer = call("task=report", "sweep_dir=sweep", f"report.baseline={baseline}")
-    assert answer.code == 0, answer.err
-    for text in (answer.out, Page((sweep / "report.html").read_text()).text):
-        assert "−10.00 ± 0.82" in text
-        assert "Against the baseline optimizer.lr=0.01, of 1 tested: 1 better, 0 worse, 0 that can be chance" in text
-
-
-def test_a_baseline_with_one_seed_is_not_tested(make_run, tmp_path, capsys):
-    for lr in ("0.001", "0.01"):
-        make_run(f"optimizer.lr={lr}")
-    report.write(tmp_path / "sweep", "optimizer.lr=0.01")
-    assert "Against the baseline optimizer.lr=0.01: what is chance is not known" in capsys.readouterr().out
-
-
 def test_columns_can_be_sorted_by_their_numbers(sweep):
     report.write(sweep)
     page = Page((sweep / "report.html").read_text())
     orders = [float(value) for tag, name, value in page.attributes if (tag, name) == ("td", "data-order")]
     assert {1.0, 2.0, 0.001, 0.01, 101.0, 102.0, 111.0, 112.0, 10.0} <= set(orders)
     assert page.tags.count("button") == page.tags.count("th") - 3  # what is not finished has no order
-
-
-def test_samples_are_shown_without_their_titles_and_at_one_size(tmp_path):
-    for title in (True, False):
-        samples(tmp_path / "figures" / f"{title}.png", title)
-    titled, bare = (pictures.grid_of(tmp_path / "figures" / f"{title}.png") for title in (True, False))
-    assert titled == bare
-    assert image.imread(BytesIO(titled)).shape[:2] == (70, 190)
-
-
-def bomb(file):
-    """A small file that says that it holds a picture of 10¹⁰ pixels."""
-    samples(file)
-    content = file.read_bytes()
-    file.write_bytes(content[:16] + (100_000).to_bytes(4, "big") * 2 + content[24:])
-
-
-@pytest.mark.parametrize("kind", ["text", "cut off", "folder", "svg", "pixels", "pipe", "missing"])
-def test_what_is_no_picture_is_left_out(tmp_path, kind):
-    file = tmp_path / "figures" / "samples.png"
-    file.parent.mkdir()
-    make = {
-        "text": lambda: file.write_text("<script>alert(1)</script>"),
-        "cut off": lambda: (samples(file), file.write_bytes(file.read_bytes()[:60])),
-        "folder": file.mkdir,
-        "svg": lambda: file.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>'),
-        "pixels": lambda: bomb(file),
-        "pipe": lambda: os.mkfifo(file),
-        "missing": lambda: None,
-    }
-    make[kind]()
-    assert pictures.grid_of(file) is None
 
 
 EVALUATED = {
