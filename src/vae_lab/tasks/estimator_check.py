@@ -7,14 +7,13 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from vae_lab.config.saved import read_for_command
 from vae_lab.errors import ConfigError
 from vae_lab.evaluation.kl_estimates import KLEstimates, kl_curve
 from vae_lab.figures import curves
 from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
 from vae_lab.runs.folder import RunFolder
-from vae_lab.tasks.finished import WHERE, config_for, open_run
+from vae_lab.tasks.finished import config_for, open_run, read_for_task
 from vae_lab.tasks.start import start
 from vae_lab.tasks.summary import estimator_table
 from vae_lab.tasks.trainer import form_of
@@ -52,8 +51,7 @@ def estimator_check(config: DictConfig, folder: RunFolder, overrides: Sequence[s
 def _of_finished(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> float:
     """The same of a finished run's model and a batch of its training images; the results join that run's."""
     reason = "a finished run keeps its own settings, except figures.*, data.root and data.file"
-    allowed = (*WHERE, "trainer.accelerator", "trainer.devices")
-    saved, overrides = read_for_command(folder, config.trust, overrides, allowed, reason)
+    saved, overrides = read_for_task(config, folder, overrides, ("trainer.accelerator", "trainer.devices"), reason)
     saved = config_for(config, saved, overrides)
     saved.callbacks = None
     run = open_run(config, saved, folder)

@@ -11,7 +11,6 @@ from lightning import Trainer
 from omegaconf import DictConfig
 
 from vae_lab.config.build import build_training
-from vae_lab.config.saved import read_for_command
 from vae_lab.config.settings import key_of
 from vae_lab.data import ImageDataModule
 from vae_lab.data.binarization import scale
@@ -24,9 +23,8 @@ from vae_lab.models import Model
 from vae_lab.randomness import fixed_noise
 from vae_lab.runs.folder import RunFolder
 from vae_lab.tasks.checks import check_limit
-from vae_lab.tasks.finished import WHERE, config_for, open_run
+from vae_lab.tasks.finished import config_for, open_run, read_for_task
 from vae_lab.tasks.gaps import check_gaps, measure_gaps
-from vae_lab.tasks.process import in_sweep
 from vae_lab.tasks.summary import facts_of, table, tested
 from vae_lab.tasks.trainer import form_of
 from vae_lab.training.figures import FigureCallback
@@ -34,8 +32,8 @@ from vae_lab.training.measurements import Measurement
 
 log = logging.getLogger(__name__)
 
-# overrides that may come with task=evaluate
-ALLOWED = (*WHERE, "trainer", "evaluation", "report", "debug")
+# overrides that may come with task=evaluate, beside those of every task that looks at a finished run
+ALSO = ("trainer", "evaluation", "report", "debug")
 # arguments of the Trainer that say how long and how it trains
 OF_TRAINING = (
     "max_",
@@ -114,8 +112,7 @@ def _config_for(config: DictConfig, folder: RunFolder, overrides: Sequence[str])
     """The saved config, with this command's settings of where the run is evaluated."""
     own = "trainer.*, threads, evaluation.*, figures.*, data.root and data.file"
     reason = f"a finished run keeps its own settings, except {own}"
-    allowed = ALLOWED + (("sweep_dir",) if in_sweep() else ())
-    saved, overrides = read_for_command(folder, config.trust, overrides, allowed, reason)
+    saved, overrides = read_for_task(config, folder, overrides, ALSO, reason)
     _check_nothing_trains(overrides)
     saved = config_for(config, saved, overrides)
     # only those that draw or measure: the others have nothing to do in a test, or would write checkpoints

@@ -7,18 +7,14 @@ from typing import Any
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lab.config.saved import read_for_command
 from vae_lab.config.settings import key_of
 from vae_lab.errors import ConfigError
 from vae_lab.runs.folder import RunFolder
-from vae_lab.tasks.finished import WHERE, config_for, open_run
-from vae_lab.tasks.process import in_sweep
+from vae_lab.tasks.finished import config_for, open_run, read_for_task
 from vae_lab.tasks.summary import shown
 from vae_lab.training.figures.base import OF_TRAINING, FigureCallback
 
 log = logging.getLogger(__name__)
-
-ALLOWED = (*WHERE, "callbacks", "trainer.accelerator", "trainer.devices")
 
 
 def figures(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> float:
@@ -33,8 +29,8 @@ def figures(config: DictConfig, folder: RunFolder, overrides: Sequence[str]) -> 
         UserError: for a mistake that the user can correct.
     """
     reason = "a finished run keeps its own settings, except callbacks.*, figures.*, data.root and data.file"
-    allowed = ALLOWED + (("sweep_dir",) if in_sweep() else ())
-    before, overrides = read_for_command(folder, config.trust, overrides, allowed, reason)
+    also = ("callbacks", "trainer.accelerator", "trainer.devices")
+    before, overrides = read_for_task(config, folder, overrides, also, reason)
     saved = config_for(config, before, overrides)
     saved.callbacks = _callbacks_for(config, before, overrides)
     run = open_run(config, saved, folder)

@@ -8,17 +8,18 @@ from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.config.build import build_data
-from vae_lab.config.saved import read_model, take_place_of_data
+from vae_lab.config.saved import read_for_command, read_model, take_place_of_data
 from vae_lab.config.settings import key_of
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import ConfigError
 from vae_lab.models import Model
 from vae_lab.runs.folder import RunFolder
+from vae_lab.tasks.process import in_sweep
 from vae_lab.tasks.start import set_matmul
 from vae_lab.tasks.trainer import make_trainer
 from vae_lab.training import hardware
 
-# overrides that may come with a task that looks at a finished run
+# overrides that may come with every task that looks at a finished run
 WHERE = ("task", "run_dir", "trust", "data.root", "data.file", "figures", "hydra", "threads")
 
 
@@ -38,6 +39,25 @@ class Finished(NamedTuple):
     def to_device(self) -> None:
         """Put the model on the device, in evaluation mode, in float32."""
         self.model.to(self.trainer.strategy.root_device, torch.float32).eval()
+
+
+def read_for_task(
+    config: DictConfig, folder: RunFolder, overrides: Sequence[str], also: Sequence[str], reason: str
+) -> tuple[DictConfig, list[str]]:
+    """The saved config of a run, and a command's overrides without the run's own choice of data.
+
+    Args:
+        config: config of the command.
+        folder: folder of the run.
+        overrides: overrides of the command.
+        also: keys and groups that the command may name beside those of every such task.
+        reason: what is told where it names others.
+
+    Raises:
+        UserError: if it does, or the folder is not that of a run.
+    """
+    of_sweep = ("sweep_dir",) if in_sweep() else ()  # names the sweep whose runs the command goes through
+    return read_for_command(folder, config.trust, overrides, (*WHERE, *also, *of_sweep), reason)
 
 
 def config_for(config: DictConfig, saved: DictConfig, overrides: Sequence[str]) -> DictConfig:
