@@ -63,6 +63,7 @@ def tables(text):
 
 def test_the_ladder_has_a_row_for_each_rung(results):
     nll = {"test/nll_iwae_1000": 78.5, "test/nll_iwae_1000_se": 0.2}
+    nll |= {"test/nll_iwae_100_over_draws": 78.6, "test/nll_iwae_100_over_draws_sd": 0.05}
     runs = [(["experiment=rung3_masked", f"seed={seed}"], VAE | CODES | nll | {"seed": seed}) for seed in (0, 1)]
     found = results([*runs, (["experiment=rung1_mlp"], VAE), (["experiment=rung1_mlp", "latent_dim=2"], VAE)])
     ladder = found["The likelihood ladder"]
@@ -70,6 +71,7 @@ def test_the_ladder_has_a_row_for_each_rung(results):
     rung = ladder["`rung3_masked`"]
     assert rung["share of the KL"] == "0.250 ± 0.000"
     assert rung["−log p(x)"] == "78.50 ± 0.00, k = 1000"
+    assert (rung["over draws"], ladder["`rung1_mlp`"]["over draws"]) == ("78.60 ± 0.05, k = 100", "–")
     assert (rung["active units"], rung["I(x; z)"]) == ("10 ± 0", "9.10 ± 0.00")
     assert (rung["parameters"], rung["seconds"]) == ("661,404", "60 ± 0")
     assert "79.02" in rung["published"]
