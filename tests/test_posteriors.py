@@ -90,6 +90,13 @@ def test_the_density_of_a_draw_is_that_of_the_same_code(name, latent_dim):
         torch.testing.assert_close(log_q, q.log_prob(z), rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize("name", POSTERIORS)
+def test_one_code_has_a_density_for_each_image(name):
+    q = posterior(name, 3, images=4)
+    z = torch.randn(3, dtype=torch.float64)
+    torch.testing.assert_close(q.log_prob(z), q.log_prob(z.expand(4, 3)))
+
+
 @pytest.mark.parametrize("latent_dim", [1, 4])
 @pytest.mark.parametrize("name", FLOWS)
 def test_log_det_is_slogdet_of_the_jacobian(name, latent_dim):
