@@ -73,6 +73,7 @@ def test_a_closed_terminal_ends_a_run_with_a_checkpoint(tmp_path, mnist_root):
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(tmp_path)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # else it stays ignored where the tests run under nohup
         os.execvpe(sys.executable, [*PROGRAM, *arguments], environment)
     started = time.monotonic()
     while not (tmp_path / "run" / "metrics.csv").exists():
