@@ -236,7 +236,13 @@ def print_ladder(rows: Rows) -> None:
     print(OF_LADDER)
     for name in there:
         runs = rows[name, ()]
-        cells = [f"`{name}`", column(runs, "test/nelbo"), bound(runs), over_draws(runs), column(runs, SHARE, 3)]
+        cells = [
+            f"`experiment={name}`",
+            column(runs, "test/nelbo"),
+            bound(runs),
+            over_draws(runs),
+            column(runs, SHARE, 3),
+        ]
         cells += [column(runs, "test/active_units", 0), column(runs, "test/mutual_information")]
         cells += [f"{runs[0]['parameters']:,}", column(runs, "train/seconds", 0), LADDER[name]]
         print(f"| {' | '.join(cells)} |")

@@ -67,16 +67,16 @@ def test_the_ladder_has_a_row_for_each_rung(results):
     runs = [(["experiment=rung3_masked", f"seed={seed}"], VAE | CODES | nll | {"seed": seed}) for seed in (0, 1)]
     found = results([*runs, (["experiment=rung1_mlp"], VAE), (["experiment=rung1_mlp", "latent_dim=2"], VAE)])
     ladder = found["The likelihood ladder"]
-    assert list(ladder) == ["`rung1_mlp`", "`rung3_masked`"]
-    rung = ladder["`rung3_masked`"]
+    assert list(ladder) == ["`experiment=rung1_mlp`", "`experiment=rung3_masked`"]
+    rung = ladder["`experiment=rung3_masked`"]
     assert rung["share of the KL"] == "0.250 ± 0.000"
     assert rung["−log p(x)"] == "78.50 ± 0.00, k = 1000"
-    assert (rung["over draws"], ladder["`rung1_mlp`"]["over draws"]) == ("78.60 ± 0.05, k = 100", "–")
+    assert (rung["over draws"], ladder["`experiment=rung1_mlp`"]["over draws"]) == ("78.60 ± 0.05, k = 100", "–")
     assert (rung["active units"], rung["I(x; z)"]) == ("10 ± 0", "9.10 ± 0.00")
     assert (rung["parameters"], rung["seconds"]) == ("661,404", "60 ± 0")
     assert "79.02" in rung["published"]
     assert "https://arxiv.org/abs/1611.05013" in rung["published"]
-    assert ladder["`rung1_mlp`"]["I(x; z)"] == "–"
+    assert ladder["`experiment=rung1_mlp`"]["I(x; z)"] == "–"
 
 
 def test_a_gan_is_judged_beside_vaes_and_real_images_and_has_no_row_of_a_likelihood(results):
