@@ -7,12 +7,11 @@ one for each image and code. Its ratio is to the first row, an MLP of independen
 
 import statistics
 import sys
-import time
 from collections import defaultdict
-from collections.abc import Callable
 
 import hydra
 import torch
+from evaluator import seconds
 
 from vae_lab.config.build import build_model
 from vae_lab.models import Model
@@ -38,13 +37,6 @@ def built(recipe: str) -> Model:
     return build_model(config, SHAPE).eval()
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 @torch.no_grad()
 def main(rounds: int, threads: int) -> None:
     """Measure in turns and print medians."""
@@ -65,4 +57,4 @@ def main(rounds: int, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(word) for word in [*sys.argv[1:], *("5", "2")[len(sys.argv) - 1 :]]))
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, int(sys.argv[2]) if len(sys.argv) > 2 else 2)

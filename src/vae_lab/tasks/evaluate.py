@@ -151,7 +151,7 @@ def _bounds(model: Model, data: ImageDataModule, folder: RunFolder, settings: Di
         found = bounds_of_set(model, data.test_dataloader(), k)
         measured: dict[str, float] = summary(found, k) | {f"nll_iwae_{k}_seconds": time.perf_counter() - started}
         if draws > 1:
-            measured |= over_draws([found, *(bounds_of_set(model, bits, k) for bits in data.bit_draws(draws))], k)
+            measured |= over_draws([found, *(bounds_of_set(model, batches, k) for batches in data.bit_draws(draws))], k)
     bits = bits_per_dimension(measured[f"nll_iwae_{k}"], model)
     measured |= {} if bits is None else {f"bits_per_dimension_iwae_{k}": bits}
     form.save(curves.bounds_of_images(found, k), folder.figures / "bounds")
