@@ -167,7 +167,7 @@ def test_kept_keys_and_values_give_the_logits_of_the_whole_network(name):
 
 @pytest.mark.parametrize("name", [*PIXELS, *PATTERNS])
 def test_codes_of_every_shape_are_taken_and_each_draw_is_one_pass(name):
-    shape = (1, 6, 6)
+    shape = (1 if name in PATTERNS else 2, 6, 6)
     decoder = with_noise({**PIXELS, **PATTERNS}[name](3, Bernoulli(), shape))
     z, x = torch.randn(4, 5, 3, dtype=torch.float64), torch.rand(5, *shape, dtype=torch.float64).round()
     given = decoder(z)
@@ -177,9 +177,24 @@ def test_codes_of_every_shape_are_taken_and_each_draw_is_one_pass(name):
     found = given.log_prob(x)
     alone = torch.stack([decoder(z[k, i]).log_prob(x[i]) for k in range(4) for i in range(5)]).view(4, 5)
     torch.testing.assert_close(found, alone)
+    # whether images are named once for all codes or for each code
+    torch.testing.assert_close(given.log_prob(x.expand(4, 5, *shape)), alone)
+    torch.testing.assert_close(given.log_prob(x[3])[:, 3], alone[:, 3])
+    assert decoder(z[:, :0]).log_prob(x[:0]).shape == (4, 0)
+    assert decoder(z[:0]).log_prob(x).shape == (0, 5)
     assert given.sample((2,)).shape == (2, 4, 5, *shape)
-    with pytest.raises(ValueError, match=r"images are \(5, 6, 6\), expected"):
-        given.log_prob(x[:, 0])
+    with pytest.raises(ValueError, match=r"images are \(5, 6\), expected"):
+        given.log_prob(x[:, 0, 0])
+
+
+def test_features_of_each_pixel_leave_fewer_images_at_once():
+    wide, shape = {"hidden_dims": [8], "likelihood": Bernoulli(), "image_shape": (1, 28, 28)}, (1, 28, 28)
+    plain, seen = MLPDecoder(2, **wide), MLPDecoder(2, **wide, masked_kernel=3, masked_width=16)
+    models = [VAE(MLPEncoder(2, [8], shape), decoder, StandardNormal(2)) for decoder in (plain, seen)]
+    assert [model.at_once for model in models] == [2000, 2000 // 16]
+    assert pixelcnn(2, Bernoulli(), shape, width=5).values_of_image == 5 * 784
+    assert transformer(2, Bernoulli(), shape, patch=2, width=20).values_of_image == 20 * 196
+    assert transformer(2, Bernoulli(), shape, patch=2, width=8).values_of_image == 16 * 196  # logits of patterns
 
 
 @pytest.mark.parametrize("name", [*PIXELS, *PATTERNS])

@@ -49,21 +49,22 @@ def test_the_bound_does_not_get_worse_with_k_and_never_passes_the_nelbo():
 def test_exactly_k_samples_whatever_the_chunks(k, at_once):
     model, drawn, encoded = small_vae(), [], []
     decoder, encoder = model.decoder.forward, model.encoder.forward
-    model.decoder.forward = lambda z: (drawn.append(z.shape[0]), decoder(z))[1]
+    model.decoder.forward = lambda z: (drawn.append(z.shape[:-1]), decoder(z))[1]
     model.encoder.forward = lambda x: (encoded.append(len(x)), encoder(x))[1]
     model.bounds(torch.rand(6, 1, 28, 28).round(), k, at_once)
-    assert sum(drawn) == k
-    assert encoded == [6]
+    assert sum(codes * images for codes, images in drawn) == 6 * k
+    assert all(codes * images <= at_once for codes, images in drawn)
+    assert sum(encoded) == 6
 
 
 def test_chunks_add_up_to_the_direct_sum():
     model = small_vae().double()
     x = torch.rand(4, 1, 28, 28, dtype=torch.float64).round()
     torch.manual_seed(1)
-    found = model.bounds(x, k=10, at_once=4)  # one sample a chunk
+    found = model.bounds(x, k=96, at_once=128)  # all images together, and a third of the draws
     torch.manual_seed(1)
     q, p = model.encoder(x), model.prior()
-    z = torch.cat([q.rsample((1,)) for _ in range(10)])
+    z = torch.cat([q.rsample((32,)) for _ in range(3)])
     log_w = model.decoder(z).log_prob(x) + p.log_prob(z) - q.log_prob(z)
     torch.testing.assert_close(found.nll, -log_w.exp().mean(0).log(), rtol=1e-10, atol=0)
     torch.testing.assert_close(found.nelbo, -log_w.mean(0), rtol=1e-10, atol=0)

@@ -1,5 +1,6 @@
 """What decoders that see the image itself share."""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -23,6 +24,10 @@ class AutoregressiveDecoder(Decoder, ABC):
     """
 
     rows_at_once = 1
+    width = 0
+    """Number of features of each pixel within the network."""
+    shares_images = False
+    """Whether ``outputs`` takes fewer images than codes, and computes once for an image what no code has a part in."""
 
     def __init__(self, latent_dim: CodeLength, likelihood: Likelihood, image_shape: ImageShape) -> None:
         super().__init__(likelihood, image_shape)
@@ -33,8 +38,9 @@ class AutoregressiveDecoder(Decoder, ABC):
         """Outputs of every pixel in one pass, (n, outputs × channels, height, width).
 
         Args:
-            x: images, (n, channels, height, width); an output of channel c depends only on values before it.
-            z: code of each image, (n, latent).
+            x: images, (n, channels, height, width), or (b, …) where ``shares_images``; an output of channel c depends
+                only on values before it.
+            z: codes, (n, latent), of which code i is for image i mod b.
         """
 
     def forward(self, z: Tensor) -> Distribution:
@@ -44,8 +50,13 @@ class AutoregressiveDecoder(Decoder, ABC):
         return AutoregressiveImage(self, z, self.image_shape)
 
     def conditionals(self, x: Tensor, z: Tensor) -> Distribution:
-        """p(x_t | x_<t, z) of every value of images x, given codes z (n, latent)."""
-        return self.likelihood(self.outputs(x, z))
+        """p(x_t | x_<t, z) of every value of images x (b, channels, height, width), given codes z (n, latent)."""
+        return self.likelihood(self.outputs(x if self.shares_images else for_each(x, z), z))
+
+    @property
+    def values_of_image(self) -> int:
+        """Number of values that the decoder keeps for an image: the outputs of a pixel, or its ``width`` features."""
+        return max(super().values_of_image, self.width * math.prod(self.image_shape[1:]))
 
     def columns(self, z: Tensor) -> Column:
         """What gives the outputs of one pixel after another: here the whole network for each."""
@@ -54,6 +65,20 @@ class AutoregressiveDecoder(Decoder, ABC):
     def draw_rest(self, x: Tensor, z: Tensor, rows: int) -> Tensor:
         """Images whose first rows are those of x, and whose other values are drawn one after the other."""
         return draw_in_order(x, rows, self.columns(z), self.likelihood)
+
+
+def for_each(x: Tensor, z: Tensor) -> Tensor:
+    """Images (n, …) for codes z (n, latent), from b images of which image i mod b is that of code i."""
+    return x.expand(_codes_of_each(x, z), *x.shape).flatten(0, 1)
+
+
+def added(of_images: Tensor, of_codes: Tensor) -> Tensor:
+    """Sum (n, …) of what b images and n codes say, (b, …) and (n, …), where code i is for image i mod b."""
+    return (of_codes.unflatten(0, (_codes_of_each(of_images, of_codes), len(of_images))) + of_images).flatten(0, 1)
+
+
+def _codes_of_each(of_images: Tensor, of_codes: Tensor) -> int:
+    return len(of_codes) // len(of_images) if len(of_images) else 1
 
 
 class ChannelHead(nn.Module):
@@ -81,10 +106,10 @@ class ChannelHead(nn.Module):
             self.register_buffer("before", before, persistent=False)
 
     def forward(self, features: Tensor, x: Tensor) -> Tensor:
-        """Outputs (n, outputs × channels, height, width) from features (n, width, height, width) and images x."""
+        """Outputs (n, outputs × channels, height, width) from features (n, width, height, width) and b images x."""
         hidden = self.of_features(features)
         if self.shape[0] > 1:
-            hidden = hidden + conv2d(x, (self.of_channels * self.before)[..., None, None])
+            hidden = added(conv2d(x, (self.of_channels * self.before)[..., None, None]), hidden)
         # from all outputs of a channel to all channels of an output, as likelihoods take them
         return self.last(silu(hidden)).unflatten(1, self.shape).transpose(1, 2).flatten(1, 2)
 

@@ -1,5 +1,7 @@
 """What a model needs from a decoder."""
 
+import math
+
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -29,6 +31,11 @@ class Decoder(Recorded, nn.Module):
         """p(x|z) of codes z (…, latent); its samples are (…, channels, height, width)."""
         output = self.net(z.reshape(-1, z.shape[-1]))
         return self.likelihood(output.view(*z.shape[:-1], *self.output_shape))
+
+    @property
+    def values_of_image(self) -> int:
+        """Number of values that the decoder keeps for an image, by which it is said how many are decoded at once."""
+        return self.likelihood.outputs * math.prod(self.image_shape)
 
     def of_size(self, z: Tensor, height: int, width: int) -> Distribution:
         """p(x|z) of codes z (…, latent) for images of another size than those of training.

@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 from torch.nn.functional import glu, linear, pad
 
 from vae_lab.annotations import ImageShape, Size
-from vae_lab.decoders.autoregressive import AutoregressiveDecoder
+from vae_lab.decoders.autoregressive import AutoregressiveDecoder, added
 from vae_lab.decoders.base import Decoder
 from vae_lab.distributions.autoregressive import Column
 from vae_lab.likelihoods import Likelihood
@@ -70,7 +70,8 @@ class MaskedHead(nn.Module):
     def __init__(self, masked: Masked, outputs: int, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
         channels, height, columns = image_shape
-        width, layers = masked.width or WIDTH, LAYERS if masked.layers is None else masked.layers
+        self.width = width = masked.width or WIDTH
+        layers = LAYERS if masked.layers is None else masked.layers
         self.feature_maps = masked.feature_maps or FEATURE_MAPS
         if masked.kernel % 2 == 0 or masked.kernel == 1:
             reason = "sees no other pixel; use 3" if masked.kernel == 1 else f"has no middle; use {masked.kernel + 1}"
@@ -101,12 +102,12 @@ class MaskedHead(nn.Module):
         """Outputs of every pixel, (n, outputs × channels, height, width).
 
         Args:
-            x: images, (n, channels, height, width).
-            maps: maps of z, (n, height × width, feature_maps).
+            x: images, (b, channels, height, width).
+            maps: maps of z, (n, height × width, feature_maps), of which those of index i are for image i mod b.
         """
         channels, height, width = self.image_shape
         padded = pad(x, (self.reach, self.reach, self.reach, 0)).flatten(2)
-        windows = padded.index_select(2, self.taps).view(len(x), channels, height * width, -1)
+        windows = padded.index_select(2, self.taps).view(len(x), channels, height * width, self.seen)
         found = self.of_pixels(windows.transpose(1, 2).flatten(2), maps)
         return found.transpose(1, 2).unflatten(2, (height, width))
 
@@ -126,14 +127,19 @@ class MaskedHead(nn.Module):
         return self.of_pixels(window.flatten(1), maps[:, row * width + column])
 
     def of_pixels(self, windows: Tensor, maps: Tensor) -> Tensor:
-        """Outputs of pixels, (…, outputs × channels).
+        """Outputs of pixels, (n, …, outputs × channels).
 
         Args:
-            windows: values before each pixel and its own, (…, channels × window).
-            maps: maps of z there, (…, feature_maps).
+            windows: values before each pixel and its own, (b, …, channels × window).
+            maps: maps of z there, (n, …, feature_maps).
         """
-        first, last = self.first, self.last
-        h = glu(linear(torch.cat((windows, maps), -1), first.weight * self.mask_first, first.bias), -1)
+        last, weight, bias = self.last, self.first.weight * self.mask_first, self.first.bias
+        if len(windows) == len(maps):
+            h = linear(torch.cat((windows, maps), -1), weight, bias)
+        else:  # a sum of two products takes longer than one, and less time where the first is for many codes
+            of_windows, of_maps = weight.split((windows.shape[-1], maps.shape[-1]), 1)
+            h = added(linear(windows, of_windows, bias), linear(maps, of_maps))
+        h = glu(h, -1)
         for layer in self.between:
             assert isinstance(layer, nn.Linear)
             h = h + glu(linear(h, layer.weight * self.mask_between, layer.bias), -1)
@@ -165,6 +171,7 @@ class MaskedDecoder(AutoregressiveDecoder):
     """
 
     net: nn.Sequential
+    shares_images = True
 
     def __init__(self, latent_dim: Size, likelihood: Likelihood, image_shape: ImageShape, masked: Masked) -> None:
         super().__init__(latent_dim, likelihood, image_shape)
@@ -176,7 +183,7 @@ class MaskedDecoder(AutoregressiveDecoder):
                 raise ValueError(f"{odd}={given[odd]} has no effect without masked_kernel; give that too, such as 7")
             return
         self.head = MaskedHead(masked, likelihood.outputs, self.image_shape)
-        self.output_shape = self.head.feature_maps, *self.image_shape[1:]
+        self.width, self.output_shape = self.head.width, (self.head.feature_maps, *self.image_shape[1:])
 
     def forward(self, z: Tensor) -> Distribution:
         """p(x|z) of codes z (…, latent); its samples are (…, channels, height, width)."""
@@ -187,7 +194,7 @@ class MaskedDecoder(AutoregressiveDecoder):
         """Maps of codes z (n, latent), as rows of pixels, (n, height × width, feature_maps)."""
 
     def outputs(self, x: Tensor, z: Tensor) -> Tensor:
-        """Outputs of every pixel in one pass, (n, outputs × channels, height, width)."""
+        """Outputs of every pixel in one pass, (n, outputs × channels, height, width); windows are the images' alone."""
         assert self.head is not None
         return self.head(x, self.maps(z))
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import glu, linear, pad
 
 from vae_lab.annotations import CodeLength, ImageShape, Size, Sizes
-from vae_lab.decoders.autoregressive import AutoregressiveDecoder, ChannelHead
+from vae_lab.decoders.autoregressive import AutoregressiveDecoder, ChannelHead, added, for_each
 from vae_lab.distributions.autoregressive import Column
 from vae_lab.likelihoods import Likelihood
 from vae_lab.networks import mlp
@@ -50,6 +50,8 @@ class PixelCNNDecoder(AutoregressiveDecoder):
     torch.Size([3, 5])
     """
 
+    shares_images = True
+
     def __init__(
         self,
         latent_dim: CodeLength,
@@ -69,6 +71,7 @@ class PixelCNNDecoder(AutoregressiveDecoder):
                 raise ValueError(f"{name}={size} must be an odd number from 3")
         if condition == "bias" and feature_maps is not None:
             raise ValueError(f"feature_maps={feature_maps} has no effect with condition=bias; leave it out")
+        self.width = width
         channels, height, places = self.image_shape
         self.of_code, features = _of_code(
             latent_dim, hidden_dims, (feature_maps or FEATURE_MAPS, height, places) if condition == "maps" else None
@@ -80,9 +83,9 @@ class PixelCNNDecoder(AutoregressiveDecoder):
         self.head = ChannelHead(width, channels, likelihood.outputs)
 
     def outputs(self, x: Tensor, z: Tensor) -> Tensor:
-        """Outputs of every pixel in one pass, (n, outputs × channels, height, width)."""
+        """Outputs of every pixel in one pass, (n, outputs × channels, height, width); the vertical stack sees no z."""
         context = self.of_code(z) if self.latent_dim else None
-        above = left = x
+        above = left = x = x if self.latent_dim else for_each(x, z)
         for layer in self.layers:
             above, left = layer(above, left, context)
         return self.head(left, x)
@@ -131,11 +134,11 @@ class GatedLayer(nn.Module):
         self.of_context = nn.Conv2d(context, 2 * width, 1, bias=False) if context else None
 
     def forward(self, above: Tensor, left: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Both stacks of all pixels, (n, width, height, width) each.
+        """Both stacks of all pixels, (b, width, height, width) and (n, width, height, width).
 
         Args:
-            above: vertical stack, or images for the first layer, (n, inputs, height, width).
-            left: horizontal stack, or images for the first layer, (n, inputs, height, width).
+            above: vertical stack, or images for the first layer, (b, inputs, height, width).
+            left: horizontal stack, (n, inputs, height, width), or images for the first layer, (b, …).
             context: what is known of z, (n, context, height, width), or 1 in place of both sizes.
         """
         padded = pad(above, (self.reach, self.reach, self.reach, 0))
@@ -148,8 +151,8 @@ class GatedLayer(nn.Module):
 
     def joined(self, row: Tensor, up: Tensor, context: Tensor | None) -> Tensor:
         """What the horizontal gate gets of the row so far, of the vertical stack, and of z."""
-        found = row + self.across(up)
-        return found if self.of_context is None else found + self.of_context(context)
+        found = added(self.across(up), row)
+        return found if self.of_context is None else added(found, self.of_context(context))
 
 
 class _Columns:

@@ -1,12 +1,14 @@
 """A causal transformer over patches as decoder."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_lab.annotations import CodeLength, ImageShape, Size
 from vae_lab.decoders.attention import Cache, CausalTransformer
-from vae_lab.decoders.autoregressive import AutoregressiveDecoder, ChannelHead
+from vae_lab.decoders.autoregressive import AutoregressiveDecoder, ChannelHead, for_each
 from vae_lab.distributions.autoregressive import Column
 from vae_lab.distributions.patterns import Patches, PatternImage, bits_of, draw_pattern
 from vae_lab.likelihoods import Bernoulli, Likelihood
@@ -55,6 +57,7 @@ class TransformerDecoder(AutoregressiveDecoder):
         self.patches, self.rows_at_once, self.needs_bits = Patches(self.image_shape, patch), patch, patch > 1
         _check(self.patches, likelihood)
         rows, columns = self.patches.shape
+        self.width = width
         self.transformer = CausalTransformer(self.patches.values, rows * columns, layers, width, heads)
         self.of_code = nn.Linear(latent_dim, width) if latent_dim else None
         self.head: nn.Linear | ChannelHead
@@ -75,7 +78,9 @@ class TransformerDecoder(AutoregressiveDecoder):
 
     def conditionals(self, x: Tensor, z: Tensor) -> Distribution:
         """p(x_t | x_<t, z) of every pixel, or of every patch, of images x, given codes z (n, latent)."""
-        return PatternImage(self.outputs(x, z), self.patches) if self.needs_bits else super().conditionals(x, z)
+        if not self.needs_bits:
+            return super().conditionals(x, z)
+        return PatternImage(self.outputs(for_each(x, z), z), self.patches)
 
     def start_at(self, mean_image: Tensor) -> None:
         """Set the last bias to the mean over all pixels, or to that of each pixel of a patch over all patches."""
@@ -85,6 +90,12 @@ class TransformerDecoder(AutoregressiveDecoder):
         patch = self.likelihood.link(self.patches.cut(mean_image[None]).mean(1)).to(mean_image)
         bits = bits_of(torch.arange(2**self.patches.values, device=patch.device), self.patches.values)
         self.head.bias.data.copy_((bits.to(patch) * patch).sum(-1))
+
+    @property
+    def values_of_image(self) -> int:
+        """Number of values that the decoder keeps for an image: the logits of a token, or its features."""
+        outputs = 2**self.patches.values if self.needs_bits else self.likelihood.outputs * self.image_shape[0]
+        return max(outputs, self.width) * math.prod(self.patches.shape)
 
     def context(self, z: Tensor) -> Tensor | None:
         """What z adds to each token, (n, 1, width); None without codes."""

@@ -20,11 +20,12 @@ class Network(Protocol):
     """Number of rows whose pixels may depend on each other in another order than row by row."""
 
     def conditionals(self, x: Tensor, z: Tensor) -> Distribution:
-        """p(x_t | x_<t, z) of every t in one pass (teacher forcing), as one distribution over images.
+        """p(x_t | x_<t, z) of every t in one pass (teacher forcing), as one distribution over n images.
 
         Args:
-            x: images, (n, channels, height, width).
-            z: code of each image, (n, latent); latent = 0 for a network without codes.
+            x: images, (b, channels, height, width), with n a multiple of b: the codes of an image share what does not
+                depend on them.
+            z: codes, (n, latent), of which code i is for image i mod b; latent = 0 for a network without codes.
         """
         ...
 
@@ -61,7 +62,9 @@ class AutoregressiveImage(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of images (…, channels, height, width) in nats, (…), in one pass of the network."""
         x, z, lead = self._together(value)
-        return self.network.conditionals(x, z).log_prob(x).view(lead)
+        own = value.shape[:-3]
+        images = value.reshape(-1, *self.event_shape) if own and own == lead[-len(own) :] else x
+        return self.network.conditionals(images, z).log_prob(x).view(lead)
 
     @torch.no_grad()
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:

@@ -17,8 +17,9 @@ from vae_lab.models.export import export
 from vae_lab.randomness import fixed_noise
 from vae_lab.recorded import Recorded
 
-PIXELS_AT_ONCE = 1_568_000  # values of decoded images in memory at once: 6 MB, and some copies of it
+VALUES_AT_ONCE = 1_568_000  # of decoded images, 6 MB, and some copies of it: more do not fit into a processor's cache
 ON_GPU = 8  # times as many on a GPU, which would wait for launches
+CODES_AT_ONCE = 32  # of an image in the importance-weighted bound: a decoder may share what does not depend on them
 
 
 class Model(Recorded, nn.Module):
@@ -304,19 +305,25 @@ class Model(Recorded, nn.Module):
     def bounds(self, x: Values, k: int, at_once: int | None = None) -> Bounds:
         """NELBO, its terms and the importance-weighted bound of images, from exactly k draws of z for each.
 
-        Each image is inferred once, and draws are made in parts that fit into memory.
+        Each image is inferred once, and images and draws are taken in parts that fit into memory.
 
         Args:
             x: images, (batch, channels, height, width), binarized as in training.
             k: number of draws for each image.
-            at_once: number of images decoded together, at least one for each of x; None derives it from their size.
+            at_once: number of images decoded together; None derives it from their size.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, and it is {k}")
         x = self.admit(x)
         if not len(x):
             raise ImageError("there are no images")
-        inferred, part = self.infer(x), max(1, (at_once or self.at_once) // len(x))
+        at_once = at_once or self.at_once
+        found = [self._bounds(part, k, at_once) for part in x.split(max(1, at_once // min(k, CODES_AT_ONCE)))]
+        return Bounds(*map(torch.cat, zip(*found, strict=True)))
+
+    def _bounds(self, x: Tensor, k: int, at_once: int) -> Bounds:
+        """The bounds of images that are decoded together, each with as many draws at a time as there is room for."""
+        inferred, part = self.infer(x), max(1, at_once // len(x))
         return bounds(self.draw(inferred, x, min(part, k - start)) for start in range(0, k, part))
 
     def export(self, folder: Path | str) -> Path:
@@ -337,9 +344,14 @@ class Model(Recorded, nn.Module):
     @property
     def at_once(self) -> int:
         """Number of images that may be decoded together."""
+        values = VALUES_AT_ONCE * (ON_GPU if self.device.type == "cuda" else 1)
+        return max(1, values // self.values_of_image)
+
+    @property
+    def values_of_image(self) -> int:
+        """Number of values that are kept for an image while it is decoded."""
         outputs = self.likelihood_of_pixels.outputs if self.likelihood_of_pixels else 1
-        pixels = PIXELS_AT_ONCE * (ON_GPU if self.device.type == "cuda" else 1)
-        return max(1, pixels // (outputs * math.prod(self.image_shape)))
+        return outputs * math.prod(self.image_shape)
 
     @property
     def device(self) -> torch.device:

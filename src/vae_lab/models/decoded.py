@@ -25,6 +25,11 @@ class Decoded(Model):
         """What the number of rows that ``complete`` keeps is a multiple of."""
         return getattr(self.decoder, "rows_at_once", 1)
 
+    @property
+    def values_of_image(self) -> int:
+        """Number of values that the decoder keeps for an image; a decoder of another package may not say it."""
+        return getattr(self.decoder, "values_of_image", super().values_of_image)
+
     def start_at(self, mean_image: Tensor) -> None:
         """Start the decoder's output bias at the data's mean image."""
         self.decoder.start_at(self.admit(mean_image, one_batch=False, bits=False))
