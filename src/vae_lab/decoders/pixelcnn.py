@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import glu, linear, pad
 
 from vae_lab.annotations import CodeLength, ImageShape, Size, Sizes
-from vae_lab.decoders.autoregressive import AutoregressiveDecoder, ChannelHead, added, for_each
+from vae_lab.decoders.autoregressive import AutoregressiveDecoder, ChannelHead, PerPixel, added, for_each
 from vae_lab.distributions.autoregressive import Column
 from vae_lab.likelihoods import Likelihood
 from vae_lab.networks import mlp
@@ -129,9 +129,8 @@ class GatedLayer(nn.Module):
         seen = self.reach if first else self.reach + 1
         self.vertical = nn.Conv2d(inputs, 2 * width, (seen, kernel))
         self.horizontal = nn.Conv2d(inputs, 2 * width, (1, seen))
-        self.across = nn.Conv2d(width, 2 * width, 1)
-        self.mix = nn.Conv2d(width, width, 1)
-        self.of_context = nn.Conv2d(context, 2 * width, 1, bias=False) if context else None
+        self.across, self.mix = PerPixel(width, 2 * width), PerPixel(width, width)
+        self.of_context = PerPixel(context, 2 * width, bias=False) if context else None
 
     def forward(self, above: Tensor, left: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Both stacks of all pixels, (b, width, height, width) and (n, width, height, width).
