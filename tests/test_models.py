@@ -3,14 +3,19 @@
 import pytest
 import torch
 import zuko
+from torch import nn
 from torch.distributions import AffineTransform, Independent, Normal, TransformedDistribution
 
-from helpers import small_vae
+from helpers import SHAPE, small_vae
+from vae_lab.decoders import ConvDecoder
 from vae_lab.distributions.planar import PlanarTransform
 from vae_lab.distributions.summaries import centre, draw_with_density
+from vae_lab.encoders import ConvEncoder
 from vae_lab.errors import NotOffered
+from vae_lab.likelihoods import Bernoulli
 from vae_lab.losses import KL
-from vae_lab.models import Draws, Latent, Model
+from vae_lab.models import VAE, Draws, Latent, Model
+from vae_lab.priors import StandardNormal
 
 
 @pytest.fixture
@@ -35,6 +40,17 @@ def test_encode_and_decode_are_the_means_of_the_parts(model):
     z = torch.randn(5, 3)
     torch.testing.assert_close(model.decode(z), model.decoder(z).mean)
     torch.testing.assert_close(model.reconstruct(x), model.decode(model.encode(x)))
+
+
+def test_parts_are_tried_with_one_image_and_left_as_they_were():
+    channels = [4, 6, 6, 8]  # down to one pixel: batch norm has no variance of one image there
+    encoder, norm = ConvEncoder(2, channels, SHAPE), nn.BatchNorm1d(4)
+    decoder = ConvDecoder(2, channels, Bernoulli(), SHAPE, norm="batch")
+    encoder.net.append(norm.eval())
+    VAE(encoder, decoder, StandardNormal(2))
+    assert not norm.training
+    assert all(part.training for part in decoder.modules())
+    assert all(part.num_batches_tracked == 0 for part in decoder.modules() if isinstance(part, nn.BatchNorm2d))
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 4), (2, 0)])

@@ -14,6 +14,7 @@ from vae_lab.annotations import NotNegative, Positive
 from vae_lab.errors import NotOffered
 from vae_lab.losses.base import Loss, Outcome, Stage, Weight
 from vae_lab.models import GAN, Model
+from vae_lab.models.parts import evaluating
 
 Kind = Literal["non_saturating", "hinge", "wasserstein"]
 USUAL_PENALTY = 10.0  # with wasserstein
@@ -115,13 +116,12 @@ def gradient_penalty(discriminator: Callable[[Tensor], Tensor], at: Tensor) -> T
 @contextmanager
 def _fixed(part: nn.Module) -> Iterator[None]:
     """Inside the block neither a step nor a use in training changes the part."""
-    is_training, weights = part.training, [weight for weight in part.parameters() if weight.requires_grad]
-    part.eval()
+    weights = [weight for weight in part.parameters() if weight.requires_grad]
     for weight in weights:
         weight.requires_grad_(False)
     try:
-        yield
+        with evaluating(part):
+            yield
     finally:
-        part.train(is_training)
         for weight in weights:
             weight.requires_grad_()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_lab.models import Model
+from vae_lab.models.parts import evaluating
 from vae_lab.randomness import fixed_noise
 
 Weight = Tensor | float | None
@@ -76,10 +77,5 @@ def trial_images(model: Model) -> Iterator[Tensor]:
     Args:
         model: the model that is to be trained; in evaluation mode inside.
     """
-    is_training = model.training
-    try:
-        with torch.no_grad(), fixed_noise(0, model.device):
-            model.eval()
-            yield torch.zeros(1, *model.image_shape, device=model.device)
-    finally:
-        model.train(is_training)
+    with torch.no_grad(), fixed_noise(0, model.device), evaluating(model):
+        yield torch.zeros(1, *model.image_shape, device=model.device)

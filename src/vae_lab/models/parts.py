@@ -1,6 +1,8 @@
 """The first call of a part: what it must give, and one line that names the part where it does not."""
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -19,6 +21,22 @@ class PartError(ValueError):
     def __init__(self, part: str, reason: str) -> None:
         super().__init__(reason)
         self.part = part
+
+
+@contextmanager
+def evaluating(whole: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside: batch norm has no variance of the one image that parts are tried with.
+
+    Args:
+        whole: the parts together; the mode of each module is left as it was.
+    """
+    modes = {module: module.training for module in whole.modules()}
+    try:
+        whole.eval()
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def first_call(name: str, part: nn.Module, *inputs: Tensor) -> Distribution:

@@ -11,7 +11,7 @@ from vae_lab.inference import Amortized, Inference
 from vae_lab.likelihoods import Likelihood
 from vae_lab.models.decoded import DecodedCodes
 from vae_lab.models.draws import Draws, Latent
-from vae_lab.models.parts import PartError, first_call
+from vae_lab.models.parts import PartError, evaluating, first_call
 from vae_lab.priors import Prior
 
 ROUNDS = 3  # of drawing a code and then the rest of an image, until both fit
@@ -55,7 +55,7 @@ class VAE(DecodedCodes):
         if of_encoder != self.image_shape:
             raise ValueError(f"the encoder's images are {of_encoder}, the decoder's {self.image_shape}")
         prior.bind(encoder, self.image_shape)
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self):
             q = first_call("encoder", encoder, torch.zeros(1, *self.image_shape))
             p = first_call("prior", prior)
             _check_length(encoder, q)

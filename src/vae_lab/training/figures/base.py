@@ -14,6 +14,7 @@ from vae_lab.data import ImageDataModule
 from vae_lab.errors import NotOffered, is_ours, raised_by
 from vae_lab.figures.style import Form
 from vae_lab.models import Model
+from vae_lab.models.parts import evaluating
 from vae_lab.randomness import fixed_noise
 from vae_lab.training.loggers import show
 from vae_lab.training.model_module import ModelModule
@@ -74,10 +75,8 @@ class FigureCallback(Callback):
         Returns:
             The pixels, (height, width, 3), uint8; None where the model cannot give the figure.
         """
-        is_training = model.training
-        model.eval()
         try:
-            with fixed_noise(0, model.device), torch.no_grad():
+            with fixed_noise(0, model.device), torch.no_grad(), evaluating(model):
                 figure = self.draw(model, data)
             if not isinstance(figure, Figure):
                 raise TypeError(f"draw must return a matplotlib Figure, and returned {type(figure).__name__}")
@@ -93,8 +92,6 @@ class FigureCallback(Callback):
             log.warning("%s: left out, %s when it was drawn", self.name, raised_by(error, module))
             self.left_out = True
             return None
-        finally:
-            model.train(is_training)
         return self.form.save(figure, place, self.about)
 
     @property
