@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vae_lab.distributions.summaries import log_mean
 from vae_lab.evaluation.hamiltonian import move, point_at
+from vae_lab.evaluation.progress import Progress, progress
 from vae_lab.models import Model
 
 PILOTS = 2  # chains of each image that find the step sizes
@@ -55,7 +55,7 @@ def schedule(steps: int, steepness: float = 4.0) -> list[float]:
 
 @torch.no_grad()
 def annealed(model: Model, x: Tensor, steps: int, chains: int, codes: Tensor | None = None) -> Annealed:
-    """log p(x) of images by annealed importance sampling, with a bar on a terminal.
+    """log p(x) of images by annealed importance sampling; its progress is shown.
 
     Two more chains of each image find the step size that keeps the acceptance near 65 %. They are not counted. For the
     chains that are, step sizes then do not depend on where they are, and the estimate of p(x) stays without bias. (A
@@ -76,7 +76,7 @@ def annealed(model: Model, x: Tensor, steps: int, chains: int, codes: Tensor | N
     size = max(1, model.at_once // (chains + PILOTS))
     parts = list(zip(x.split(size), [None] * len(x) if codes is None else codes.split(size), strict=False))
     found = []
-    with tqdm(total=steps * len(parts), desc=f"annealing, {chains} chains", disable=None, leave=False) as bar:
+    with progress(steps * len(parts), f"annealing, {chains} chains") as bar:
         for images, known in parts:
             found.append(_weights(model, images, schedule(steps), chains, known, bar))
     log_weights, acceptance = (torch.cat(terms, -1) for terms in zip(*found, strict=True))
@@ -86,7 +86,7 @@ def annealed(model: Model, x: Tensor, steps: int, chains: int, codes: Tensor | N
 
 
 def _weights(
-    model: Model, x: Tensor, betas: list[float], chains: int, codes: Tensor | None, bar: tqdm
+    model: Model, x: Tensor, betas: list[float], chains: int, codes: Tensor | None, bar: Progress
 ) -> tuple[Tensor, Tensor]:
     """log w of each chain, (chains, batch), and the acceptance, (batch,); log 1/w of chains that run back."""
     shape = chains + PILOTS, len(x)
@@ -104,7 +104,7 @@ def _weights(
             here, probability = move(model, x, here, beta, step * jitter)
             accepted = accepted + probability[PILOTS:].mean(0)
             step = step * (RATE * (probability[:PILOTS].mean(0) - ACCEPTANCE)).exp()
-        bar.update()
+        bar.update(1)
     return log_weights[PILOTS:], accepted / max(1, len(betas) - 2)
 
 

@@ -6,24 +6,24 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vae_lab.data.batches import Batches
+from vae_lab.evaluation.progress import progress
 from vae_lab.models import Bounds, Model
 
 PART = 100  # images between two movements of the bar: with a slow decoder 1,000 take minutes
 
 
 def bounds_of_set(model: Model, batches: Batches | Sequence[tuple[Tensor, Tensor]], k: int) -> Bounds:
-    """The bounds of every image of a set, on the CPU, with a bar on a terminal.
+    """The bounds of every image of a set, on the CPU; their progress is shown.
 
     Args:
         model: a model with a likelihood.
         batches: pairs of images (batch, channels, height, width) and labels (batch,).
         k: number of draws of z for each image.
     """
-    found, form = [], "{l_bar}{bar}| {elapsed}<{remaining}"
-    with tqdm(total=len(batches), desc=f"k = {k:,}", bar_format=form, disable=None, leave=False) as bar:
+    found = []
+    with progress(len(batches), f"k = {k:,}") as bar:
         for x, _ in batches:
             for part in x.split(PART):
                 found.append([term.cpu() for term in model.bounds(part, k)])

@@ -1,15 +1,16 @@
 """The feature network: a small classifier that is trained on a data set and kept beside its files."""
 
+import itertools
 import logging
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from vae_lab.data.batches import Batches
 from vae_lab.data.binarization import scale
 from vae_lab.errors import DiskError, RunFolderError, reason_of
+from vae_lab.evaluation.progress import progress
 from vae_lab.files import tensors
 from vae_lab.files.atomic import replacing
 from vae_lab.files.locks import locked
@@ -110,12 +111,12 @@ def _train(images: Tensor, labels: Tensor, n_labels: int, batch_size: int = 128)
     optimizer = torch.optim.Adam(net.parameters(), fused=True)
     batches = Batches(images, labels, batch_size, scale, lambda: torch.randperm(len(images), generator=order))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=EPOCHS * len(batches))
-    for epoch in range(EPOCHS):
-        bar = tqdm(batches, desc=f"feature network, epoch {epoch + 1}/{EPOCHS}", disable=None, leave=False)
-        for x, y in bar:
+    with progress(EPOCHS * len(batches), "feature network") as bar:
+        for x, y in itertools.chain.from_iterable(itertools.repeat(batches, EPOCHS)):
             loss = nn.functional.cross_entropy(net(x), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
+            bar.update(1)
     return net.eval()

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from tqdm import tqdm
 
 from vae_lab.distributions.normal import diagonal_normal
 from vae_lab.distributions.summaries import log_mean
 from vae_lab.evaluation.annealed import annealed
+from vae_lab.evaluation.progress import Progress, progress
 from vae_lab.models import Model
 
 K = 5000  # draws of z for each image in the importance-weighted bound of log p(x)
@@ -71,7 +71,7 @@ class Gaps(NamedTuple):
 
 @torch.no_grad()
 def gaps(model: Model, x: Tensor, ais_steps: int, ais_chains: int, search_steps: int | None = None) -> Gaps:
-    """Measure the gaps of images, with a bar on a terminal. The model's parameters get no gradient.
+    """Measure the gaps of images, and show the progress. The model's parameters get no gradient.
 
     Args:
         model: a model with a likelihood and an encoder, in evaluation mode.
@@ -86,14 +86,14 @@ def gaps(model: Model, x: Tensor, ais_steps: int, ais_chains: int, search_steps:
     x, search_steps = model.admit(x), search_steps or STEPS
     chains = annealed(model, x, ais_steps, ais_chains)
     parts = x.split(max(1, model.at_once // DRAWS))
-    with tqdm(total=2 * search_steps * len(parts), desc="best q of each image", disable=None, leave=False) as bar:
+    with progress(2 * search_steps * len(parts), "best q of each image") as bar:
         found = [_searched(model, part, search_steps, bar) for part in parts]
     importance, elbo, best, diagonal = (torch.cat(terms) for terms in zip(*found, strict=True))
     measured = Gaps(chains.log_prob, importance, elbo, best, diagonal, chains.effective, chains.acceptance)
     return Gaps(*(value.cpu() for value in measured))
 
 
-def _searched(model: Model, x: Tensor, steps: int, bar: tqdm) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _searched(model: Model, x: Tensor, steps: int, bar: Progress) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The importance-weighted bound, and the ELBO of the model's own q and of the best of two families, (batch,)."""
     own, diagonal = partial(_own_family, model, x), partial(_diagonal, model, x)
     at_once, numbers = max(1, model.at_once // len(x)), model.numbers_of(x)
@@ -105,7 +105,7 @@ def _searched(model: Model, x: Tensor, steps: int, bar: tqdm) -> tuple[Tensor, T
     return log_mean(log_weights), log_weights.mean(0), found[0], found[1]
 
 
-def climb(log_weights: LogWeights, start: Tensor, steps: int, bar: tqdm | None = None) -> Tensor:
+def climb(log_weights: LogWeights, start: Tensor, steps: int, bar: Progress | None = None) -> Tensor:
     """Numbers that name the q of highest ELBO within its family, (batch, numbers), by Adam with fresh draws.
 
     The learning rate falls to 0 along a cosine, so that the noise of single steps averages out.
@@ -126,7 +126,7 @@ def climb(log_weights: LogWeights, start: Tensor, steps: int, bar: tqdm | None =
             optimizer.step()
             schedule.step()
             if bar is not None:
-                bar.update()
+                bar.update(1)
     return numbers.detach()
 
 

@@ -9,6 +9,7 @@ import torch
 from hydra.utils import get_class
 from lightning import Trainer
 from omegaconf import DictConfig
+from torch import Tensor
 
 from vae_lab.config.build import build_training
 from vae_lab.config.settings import key_of
@@ -17,6 +18,7 @@ from vae_lab.data.binarization import scale
 from vae_lab.errors import ConfigError, NotOffered, RunFolderError
 from vae_lab.evaluation.aggregate import kl_in_two
 from vae_lab.evaluation.bounds import active_units, bits_per_dimension, bounds_of_set, over_draws, summary
+from vae_lab.evaluation.progress import progress
 from vae_lab.figures import curves, images
 from vae_lab.figures.style import Form
 from vae_lab.models import Model
@@ -183,7 +185,12 @@ def _judge(model: Model, data: ImageDataModule, folder: RunFolder, n: int, form:
     training, labels, test = (part.to(model.device) for part in (training, labels, test))
     net = classifier.classifier(data.folder / "classifier.pt", training, labels, len(data.labels or ()))
     with fixed_noise(0, model.device), torch.no_grad():
-        drawn = torch.cat(list(sample_quality.samples_in_parts(model, n)))
+        parts = list[Tensor]()
+        with progress(n, "samples") as bar:
+            for part in sample_quality.samples_in_parts(model, n):
+                parts.append(part)
+                bar.update(len(part))
+        drawn = torch.cat(parts)
         found, nearest = sample_quality.samples_judged(net, drawn, test, training)
         found |= _offered("labels from codes", lambda: _judge_codes(model, data))
     _, probabilities = net.look(test)

@@ -19,12 +19,13 @@ from vae_lab.config.settings import parts_of
 from vae_lab.data import ImageDataModule
 from vae_lab.evaluation.bounds import bits_per_dimension
 from vae_lab.evaluation.kl_estimates import KLEstimates
+from vae_lab.evaluation.progress import duration
 from vae_lab.figures.quantities import quantity_of
 from vae_lab.models import Model
 from vae_lab.paths import argument
 from vae_lab.runs.folder import criterion_name
 from vae_lab.training.module import Training
-from vae_lab.training.progress import Clock, duration, steps_of
+from vae_lab.training.progress import Clock, steps_of
 
 
 def shown(path: Path) -> Path:

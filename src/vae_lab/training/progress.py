@@ -10,22 +10,11 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
+from vae_lab.evaluation.progress import duration
 from vae_lab.figures.quantities import quantity_of
 from vae_lab.training.module import Training
 
 log = logging.getLogger(__name__)
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it.
-
-    >>> duration(4.26), duration(95), duration(1000), duration(9000)
-    ('4.3 s', '95 s', '17 min', '2 h 30 min')
-    """
-    if seconds < 120:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def in_notebook() -> bool:
