@@ -26,6 +26,7 @@ RECIPES = (
     "best_cpu",
     "rung4_pixelcnn",
     "rung5_transformer",
+    "best_gpu",
     "coordinate",
 )
 
