@@ -25,10 +25,10 @@ class PartError(ValueError):
 
 @contextmanager
 def evaluating(whole: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside: batch norm has no variance of the one image that parts are tried with.
+    """Evaluation mode inside the block; after it each module within has the mode that it had before.
 
     Args:
-        whole: the parts together; the mode of each module is left as it was.
+        whole: the module, with all modules within it.
     """
     modes = {module: module.training for module in whole.modules()}
     try:

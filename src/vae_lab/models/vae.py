@@ -55,7 +55,7 @@ class VAE(DecodedCodes):
         if of_encoder != self.image_shape:
             raise ValueError(f"the encoder's images are {of_encoder}, the decoder's {self.image_shape}")
         prior.bind(encoder, self.image_shape)
-        with torch.no_grad(), evaluating(self):
+        with torch.no_grad(), evaluating(self):  # batch norm in training has no variance of one image
             q = first_call("encoder", encoder, torch.zeros(1, *self.image_shape))
             p = first_call("prior", prior)
             _check_length(encoder, q)
