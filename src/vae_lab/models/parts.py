@@ -1,4 +1,4 @@
-"""The first call of a part: what it must give, and one line that names the part where it does not."""
+"""Parts in use: their mode, and the first call, which names in one line the part that does not give what it must."""
 
 import traceback
 from collections.abc import Iterator
